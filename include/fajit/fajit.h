@@ -1,0 +1,481 @@
+// fajit: attention and matmul kernels, rendered from templates, compiled at run time.
+//
+// The whole public interface. Reading order: a complete program, conventions, statuses, log,
+// context, problems, plans, tensors and launch, looking inside, device memory, references.
+//
+// A complete program (error handling left out):
+//
+//     struct fajit_ctx *ctx;
+//     fajit_ctx_create(NULL, &ctx);                       // the thread's CUDA context
+//     struct fajit_problem problem;
+//     fajit_problem_parse("attn:bf16,h32/8,d128,bshd,causal", &problem);
+//     struct fajit_plan *plan;
+//     fajit_plan_create(ctx, &problem, NULL, &plan);      // renders, compiles or finds in cache
+//     struct fajit_attn_args args = {
+//         .struct_size = sizeof(args),
+//         .q = fajit_tensor_4d(q, FAJIT_BF16, 2, 4096, 32, 128),
+//         .k = fajit_tensor_4d(k, FAJIT_BF16, 2, 4096, 8, 128),
+//         .v = fajit_tensor_4d(v, FAJIT_BF16, 2, 4096, 8, 128),
+//         .o = fajit_tensor_4d(o, FAJIT_BF16, 2, 4096, 32, 128),
+//     };
+//     fajit_attn_launch(plan, &args, stream);
+//     puts(fajit_plan_source(plan));                      // the CUDA C that ran
+//     fajit_plan_destroy(&plan);
+//     fajit_ctx_destroy(&ctx);
+//
+// Conventions
+// - Functions return FAJIT_OK (0) or a negative fajit_status. Outputs (`ret_x`, last) are
+//   untouched on failure, and fajit_last_error() has the sentence for a person.
+// - Every params struct starts with `struct_size` (set it to sizeof). Zero in any other field
+//   means its default. A struct need live only for the duration of the call.
+// - `destroy` takes the address of the handle, sets it to NULL, and accepts NULL inside.
+// - Strings returned live as long as the handle they came from, unless said otherwise.
+// - Sizes in bytes end in `_bytes`, times in `_us`; strides and offsets count elements.
+// - The library never writes to stdout or stderr and never exits.
+#ifndef FAJIT_FAJIT_H
+#define FAJIT_FAJIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FAJIT_API __attribute__((visibility("default")))
+
+// --- Statuses ---------------------------------------------------------------------------------
+
+enum fajit_status {
+    FAJIT_OK = 0,
+    FAJIT_E_INVAL = -1,         // an argument breaks a documented rule
+    FAJIT_E_NOMEM = -2,         // host or device memory ran out
+    FAJIT_E_UNSUPPORTED = -3,   // valid, but no kernel here can do it (yet)
+    FAJIT_E_TEMPLATE = -4,      // a template does not render
+    FAJIT_E_COMPILE = -5,       // NVRTC refused the rendered source
+    FAJIT_E_CUDA = -6,          // the driver reported an error
+    FAJIT_E_IO = -7,            // a file the caller named cannot be used
+    FAJIT_E_NOT_CACHED = -8,    // cached-only effort, and nothing ready was found
+    FAJIT_E_NO_NVRTC = -9,      // a compile is needed and libnvrtc was not found
+    FAJIT_E_NO_DEVICE = -10,    // no driver, no GPU, or a context without a device
+    FAJIT_E_CAPTURE = -11,      // the stream is capturing and nothing ready was found
+    FAJIT_E_CONTEXT_LOST = -12, // a kernel faulted; the CUDA context is unusable
+    FAJIT_E_BUSY = -13,         // no-wait effort: the compile is under way, ask again
+};
+
+// A short English name of a status; never NULL.
+FAJIT_API const char *fajit_strerror(int status);
+
+// The sentence for the calling thread's latest failure: what was asked, what is allowed, what to
+// do. "" before any failure. Valid until this thread's next failing fajit call.
+FAJIT_API const char *fajit_last_error(void);
+
+// "MAJOR.MINOR.PATCH" of the library that is running.
+FAJIT_API const char *fajit_version(void);
+
+// --- Log --------------------------------------------------------------------------------------
+
+enum fajit_log_level {
+    FAJIT_LOG_NONE = 0,  // default without a callback
+    FAJIT_LOG_ERROR = 1, // something asked for did not happen
+    FAJIT_LOG_WARN = 2,  // it happened, degraded or slower than the user would expect
+    FAJIT_LOG_INFO = 3,  // a compile over 100 ms, a tuning result, a fallback taken
+    FAJIT_LOG_DEBUG = 4, // every pipeline step with its time
+};
+
+// Called from any thread that is inside fajit; must be thread-safe, must not call fajit.
+typedef void (*fajit_log_fn)(void *user, enum fajit_log_level level, const char *text);
+
+// --- Context ----------------------------------------------------------------------------------
+
+enum fajit_device_kind {
+    FAJIT_DEVICE_DEFAULT = 0, // FAJIT_DEVICE from the environment, else the CUDA driver's
+    FAJIT_DEVICE_CUDA,        // libcuda.so.1
+    FAJIT_DEVICE_EMULATED,    // the CPU executes the PTX; for tests and for learning
+    FAJIT_DEVICE_NONE,        // render and compile for `arch`; launches are refused
+};
+
+enum fajit_cache_mode {
+    FAJIT_CACHE_DEFAULT = 0, // FAJIT_CACHE from the environment, else read and write
+    FAJIT_CACHE_RW,
+    FAJIT_CACHE_RO,  // read what is there, write nothing
+    FAJIT_CACHE_OFF, // memory only
+};
+
+struct fajit_ctx_params {
+    size_t struct_size;
+    enum fajit_device_kind device;
+    int device_ordinal;         // used when cu_context is NULL and no CUDA context is current
+    void *cu_context;           // CUcontext to use; NULL: the current one, else the primary one
+    const char *emulated_gpu;   // "h200", "a100", "rtx4090", "t4", ..; default h200
+    bool emulated_check;        // strict checks: uninitialised reads, races, async hazards
+    const char *arch;           // "sm_90", ..: compile for it; required by FAJIT_DEVICE_NONE
+    enum fajit_cache_mode cache_mode;
+    const char *cache_dir;      // default $XDG_CACHE_HOME/fajit or ~/.cache/fajit
+    uint64_t cache_max_bytes;   // soft cap of the user directory; default 1 GiB
+    const char *template_dir;   // looked into before the templates inside the library
+    const char *nvrtc_path;     // a libnvrtc to try first
+    bool no_compile;            // never run NVRTC: cache hits only
+    const char *dump_dir;       // every rendered source is also written here
+    fajit_log_fn log;
+    void *log_user;
+    enum fajit_log_level log_level; // default FAJIT_LOG_WARN when `log` is set
+};
+
+// Thread-safety: safe; any number of threads may use one context. It must outlive its plans.
+struct fajit_ctx;
+
+// Opens the device and reads the environment (FAJIT_DEVICE, FAJIT_CACHE, ..: see the README) for
+// the fields left zero. `params` may be NULL. Leaves the thread's current CUDA context as it was.
+FAJIT_API int fajit_ctx_create(const struct fajit_ctx_params *params, struct fajit_ctx **ret_ctx);
+FAJIT_API void fajit_ctx_destroy(struct fajit_ctx **ctx);
+
+struct fajit_device_info {
+    size_t struct_size;
+    char name[96];              // "NVIDIA H200"; "emulated h200" for the emulated device
+    char arch[16];              // what is compiled for: "sm_90a"
+    int compute_capability;     // 90 for 9.0
+    int sm_count;
+    int smem_per_block_bytes;   // the opt-in limit
+    int64_t l2_bytes;
+    int64_t memory_bytes;
+    int driver_version;         // 13000 for CUDA 13.0; 0 without a driver
+    char nvrtc_version[16];     // "13.0"; "" when none has been loaded
+    char nvrtc_path[256];       // "" when none has been loaded
+    bool emulated;
+};
+
+FAJIT_API int fajit_ctx_device(struct fajit_ctx *ctx, struct fajit_device_info *ret_info);
+
+// --- Problems ---------------------------------------------------------------------------------
+
+enum fajit_dtype { FAJIT_DTYPE_NONE = 0, FAJIT_F32, FAJIT_F16, FAJIT_BF16 };
+
+// Order of a tensor's dimensions. Strides are free in all of them; only head_dim is unit-stride.
+enum fajit_layout {
+    FAJIT_BSHD = 0, // (batch, seq, heads, head_dim): what a QKV projection yields
+    FAJIT_BHSD,     // (batch, heads, seq, head_dim)
+    FAJIT_NSD,      // (batch * heads, seq, head_dim), 3-D
+};
+
+enum fajit_causal {
+    FAJIT_CAUSAL_NONE = 0,
+    FAJIT_CAUSAL_BOTTOM_RIGHT, // key j visible to query i when j <= i + len_k - len_q
+    FAJIT_CAUSAL_TOP_LEFT,     // key j visible to query i when j <= i
+};
+
+// Kernel family: the instructions a kernel is built on.
+enum fajit_family {
+    FAJIT_FAMILY_AUTO = 0,
+    FAJIT_FAMILY_SIMT, // fp32 FMA; any GPU; exact fp32; the one to read first
+    FAJIT_FAMILY_MMA,  // mma.sync tensor cores; sm_75 and later
+    FAJIT_FAMILY_SM90, // TMA and wgmma; sm_90a only
+};
+
+// Schedule: who computes what, when.
+enum fajit_variant {
+    FAJIT_VARIANT_AUTO = 0,
+    FAJIT_VARIANT_V1,         // FlashAttention-1: CTA per head, outer loop over KV blocks
+    FAJIT_VARIANT_V2,         // FlashAttention-2: CTA per block of query rows
+    FAJIT_VARIANT_PERSISTENT, // CTAs stay resident and walk tiles; bit-equal to V2
+};
+
+// O = softmax(scale * Q K^T + mask) V, per batch entry and query head; query head h reads KV head
+// h / (heads_q / heads_kv). Rows that see no key give O = 0 and LSE = -inf.
+struct fajit_attn_desc {
+    size_t struct_size;
+    enum fajit_dtype dtype;      // of Q, K, V and O; arithmetic accumulates in fp32
+    int64_t batch;               // 0: any (compile and warm only; launches always carry shapes)
+    int64_t heads_q, heads_kv;   // 0: any; heads_kv 0 with heads_q set: equal
+    int64_t seq_q, seq_k;        // 0: any; they only choose the configuration
+    int head_dim;                // of Q and K: 8 to 256 in steps of 8
+    int head_dim_v;              // of V and O; 0: head_dim
+    enum fajit_layout layout;
+    enum fajit_causal causal;
+    bool lse;                    // also write LSE = ln(sum exp(scale * S)) per row, fp32
+    bool seqlens_q, seqlens_k;   // per-batch lengths, int32, read on the device at launch
+    float scale;                 // 0: 1 / sqrt(head_dim); may change at every launch
+    int align_bytes;             // promise about pointers and strides; 0: 16
+    enum fajit_family family;
+    enum fajit_variant variant;
+};
+
+enum fajit_act { FAJIT_ACT_NONE = 0, FAJIT_ACT_RELU, FAJIT_ACT_GELU, FAJIT_ACT_SILU };
+
+// How fp32 operands are multiplied. Ignored for fp16 and bf16.
+enum fajit_math {
+    FAJIT_MATH_DEFAULT = 0, // FAJIT_MATH_FMA: exact fp32 products
+    FAJIT_MATH_FMA,
+    FAJIT_MATH_TF32,        // operands rounded to 10 mantissa bits
+    FAJIT_MATH_3XTF32,      // three tf32 products: close to fp32 accuracy on tensor cores
+};
+
+// C = act(alpha * A B + beta * C + bias), A (m, k), B (k, n), C (m, n), per batch entry.
+struct fajit_gemm_desc {
+    size_t struct_size;
+    enum fajit_dtype dtype;     // of A and B
+    enum fajit_dtype out_dtype; // of C and bias; NONE: dtype
+    int64_t batch;              // 0: any, 1 unless the tensors are 3-D
+    int64_t m, n, k;            // 0: any
+    bool trans_a, trans_b;      // stored transposed: A as (k, m), B as (n, k), row-major
+    bool bias;                  // a length-n vector added to every row
+    bool beta;                  // C is read: the launch's beta counts
+    enum fajit_act act;
+    enum fajit_math math;
+    int align_bytes;            // promise about pointers and strides; 0: 16
+    enum fajit_family family;
+    enum fajit_variant variant; // V2 (a CTA per tile) or PERSISTENT
+};
+
+enum fajit_op { FAJIT_OP_NONE = 0, FAJIT_OP_ATTN_FWD, FAJIT_OP_GEMM };
+
+#define FAJIT_CONFIG_MAX 160
+
+struct fajit_problem {
+    size_t struct_size;
+    enum fajit_op op;
+    struct fajit_attn_desc attn;   // when op is FAJIT_OP_ATTN_FWD
+    struct fajit_gemm_desc gemm;   // when op is FAJIT_OP_GEMM
+    char config[FAJIT_CONFIG_MAX]; // "bm=128,bn=64": knobs to fix; the rest is chosen
+};
+
+// Parses a problem text such as "attn:bf16,b2,h16/4,q4096,k4096,d128,bshd,causal" (grammar: the
+// README). A bad word is named with its position and the nearest valid one.
+FAJIT_API int fajit_problem_parse(const char *text, struct fajit_problem *ret_problem);
+
+// Writes the canonical text, NUL-terminated. Returns its length without the NUL (as snprintf: a
+// result >= size_bytes means it was cut), or a negative status.
+FAJIT_API int fajit_problem_format(const struct fajit_problem *problem, char *ret_text,
+                                   size_t size_bytes);
+
+// Whether a kernel exists for the problem on the context's GPU. Compiles nothing. On
+// FAJIT_E_UNSUPPORTED the last error says which rule refuses it.
+FAJIT_API int fajit_problem_check(struct fajit_ctx *ctx, const struct fajit_problem *problem);
+
+// --- Plans ------------------------------------------------------------------------------------
+
+enum fajit_effort {
+    FAJIT_EFFORT_DEFAULT = 0, // recorded or default configuration; compile when not cached
+    FAJIT_EFFORT_CACHED_ONLY, // FAJIT_E_NOT_CACHED instead of a compile
+};
+
+struct fajit_plan_params {
+    size_t struct_size;
+    enum fajit_effort effort;
+    void *stream;   // CUstream the plan is about to be used on: while it captures, nothing
+                    // compiles or loads (FAJIT_E_CAPTURE when nothing ready is found)
+    bool no_load;   // render and compile only; such a plan cannot be launched
+};
+
+// Thread-safety: immutable after creation; launches may run concurrently.
+struct fajit_plan;
+
+// Takes a problem to a loaded kernel: choose, render, look up, compile, load. Blocks while it
+// compiles. A plan fixes what the text bakes in (dtype, head dims, mask kind, switches, promised
+// alignment) plus device and context; batch, lengths, strides, scale and pointers may change at
+// every launch.
+FAJIT_API int fajit_plan_create(struct fajit_ctx *ctx, const struct fajit_problem *problem,
+                                const struct fajit_plan_params *params,
+                                struct fajit_plan **ret_plan);
+FAJIT_API void fajit_plan_destroy(struct fajit_plan **plan);
+
+// --- Tensors and launch -----------------------------------------------------------------------
+
+#define FAJIT_MAX_DIMS 4
+
+// A view of device memory owned by the caller. Strides in elements; a dimension of size 1 may have
+// any stride. For GEMM, 2-D (rows, columns) or 3-D (batch, rows, columns).
+struct fajit_tensor {
+    void *data;
+    enum fajit_dtype dtype;
+    int ndim;
+    int64_t shape[FAJIT_MAX_DIMS];
+    int64_t strides[FAJIT_MAX_DIMS];
+};
+
+// A compact row-major tensor of four (two) dimensions.
+FAJIT_API struct fajit_tensor fajit_tensor_4d(void *data, enum fajit_dtype dtype, int64_t dim0,
+                                              int64_t dim1, int64_t dim2, int64_t dim3);
+FAJIT_API struct fajit_tensor fajit_tensor_2d(void *data, enum fajit_dtype dtype, int64_t rows,
+                                              int64_t cols);
+
+// Converts a DLTensor (dlpack.h, any 1.x; NULL strides mean compact) without taking ownership.
+FAJIT_API int fajit_tensor_from_dlpack(const void *dl_tensor, struct fajit_tensor *ret_tensor);
+
+struct fajit_attn_args {
+    size_t struct_size;
+    struct fajit_tensor q, k, v, o; // dims in the problem's layout
+    struct fajit_tensor lse;        // fp32, (batch, heads_q, seq_q) or (batch * heads_q, seq_q)
+    const int32_t *seqlens_q;       // device, [batch], 0 <= len <= seq_q; rows past it are zeroed
+    const int32_t *seqlens_k;       // device, [batch], 0 <= len <= seq_k
+    float scale;                    // 0: the plan's
+    void *workspace;                // device, fajit_plan_workspace_bytes(); NULL when that is 0
+    size_t workspace_bytes;
+};
+
+struct fajit_gemm_args {
+    size_t struct_size;
+    struct fajit_tensor a, b, c; // as stored; c is read when the problem has `beta`
+    const void *bias;            // device, [n], out dtype; required with `bias`
+    float alpha, beta;           // alpha 0 with use_alpha false: 1
+    bool use_alpha;              // alpha counts even when it is 0
+    void *workspace;             // device, fajit_plan_workspace_bytes(); NULL when that is 0
+    size_t workspace_bytes;
+};
+
+// Bytes of workspace a launch with these arguments needs (`args` is the op's args struct). It
+// needs no initialising; launches in flight at the same time need one each.
+FAJIT_API int fajit_plan_workspace_bytes(const struct fajit_plan *plan, const void *args,
+                                         size_t *ret_bytes);
+
+// Enqueues the kernel on `stream` (a CUstream; NULL is the default stream) and returns. Allocates,
+// locks, compiles and queries nothing: safe inside a CUDA graph capture. Shapes, strides, pointers
+// and alignment are checked against the plan; FAJIT_E_INVAL enqueues nothing. The plan's CUDA
+// context must be current.
+FAJIT_API int fajit_attn_launch(const struct fajit_plan *plan, const struct fajit_attn_args *args,
+                                void *stream);
+FAJIT_API int fajit_gemm_launch(const struct fajit_plan *plan, const struct fajit_gemm_args *args,
+                                void *stream);
+
+// --- Looking inside ---------------------------------------------------------------------------
+
+// Symbol of the kernel: meaning, two underscores, tuning.
+FAJIT_API const char *fajit_plan_name(const struct fajit_plan *plan);
+
+// The rendered CUDA C that was compiled, NUL-terminated.
+FAJIT_API const char *fajit_plan_source(const struct fajit_plan *plan);
+
+enum fajit_origin {
+    FAJIT_FROM_MEMORY = 0, // another plan of this context holds the kernel
+    FAJIT_FROM_DISK,       // read from the cache directory
+    FAJIT_FROM_PACK,       // read from a read-only pack
+    FAJIT_FROM_COMPILE,    // NVRTC ran
+};
+
+struct fajit_plan_info {
+    size_t struct_size;
+    char template_name[64];
+    char config[FAJIT_CONFIG_MAX]; // every knob, as --config takes it
+    char arch[16];
+    char key[65];                  // SHA-256 of the cache key, hex
+    enum fajit_origin origin;
+    enum fajit_family family;      // never AUTO
+    enum fajit_variant variant;    // never AUTO
+    int registers;                 // per thread at kernel entry; -1 when only PTX was made
+    int spill_bytes;               // stores plus loads; -1 when only PTX was made
+    int smem_bytes;                // static plus dynamic, per CTA
+    int threads;                   // per CTA
+    int ctas_per_sm;               // by registers, shared memory, threads; 0 without a device
+    size_t image_bytes;            // of the cubin or PTX
+    double flops;                  // for the problem's full size; 0 while a size is "any"
+    double bytes;                  // least traffic: inputs once, outputs once
+    double exps;                   // exponentials; 0 for GEMM
+    double block_flops, block_bytes, block_exps; // one CTA, one KV (or K) block
+    double render_us, key_us, disk_us, compile_us, load_us, publish_us;
+};
+
+FAJIT_API int fajit_plan_info(const struct fajit_plan *plan, struct fajit_plan_info *ret_info);
+
+// PTX of the plan's kernel, compiled for the plan's arch. Runs NVRTC. Free with fajit_free().
+FAJIT_API int fajit_plan_ptx(struct fajit_plan *plan, char **ret_ptx);
+
+// A copy of the compiled image (cubin, or PTX text). Free with fajit_free().
+FAJIT_API int fajit_plan_image(struct fajit_plan *plan, void **ret_image, size_t *ret_bytes);
+
+FAJIT_API void fajit_free(void *memory);
+
+// --- Cache ------------------------------------------------------------------------------------
+
+struct fajit_cache_stats {
+    size_t struct_size;
+    char dir[256];                 // "" when the disk cache is off
+    char note[256];                // why it is off or read-only; "" when all is well
+    uint64_t entries, bytes, max_bytes;
+    uint64_t memory_hits, disk_hits, pack_hits, misses, compiles, corrupt, soft_errors;
+};
+
+FAJIT_API int fajit_cache_stats(struct fajit_ctx *ctx, struct fajit_cache_stats *ret_stats);
+
+struct fajit_cache_entry {
+    const char *key, *name, *arch, *nvrtc; // valid during the callback
+    uint64_t bytes;                        // of the file
+    int64_t used_s;                        // last use, seconds since the epoch
+    int registers, spill_bytes, smem_bytes;
+};
+
+// Calls `visit` for every valid entry of the user directory, by name; stops when it returns
+// non-zero and returns that.
+FAJIT_API int fajit_cache_visit(struct fajit_ctx *ctx,
+                                int (*visit)(void *user, const struct fajit_cache_entry *entry),
+                                void *user);
+
+// Writes what a person needs to know when something is not found: NVRTC and driver paths tried,
+// architectures, cache directory and its state. Free with fajit_free().
+FAJIT_API int fajit_ctx_report(struct fajit_ctx *ctx, char **ret_text);
+
+// --- Device memory ----------------------------------------------------------------------------
+
+// For hosts without CUDA code of their own: tests, tools, the emulated device. All synchronous.
+FAJIT_API int fajit_mem_alloc(struct fajit_ctx *ctx, size_t bytes, void **ret_memory);
+FAJIT_API int fajit_mem_free(struct fajit_ctx *ctx, void *memory);
+FAJIT_API int fajit_mem_upload(struct fajit_ctx *ctx, void *device, const void *host, size_t bytes);
+FAJIT_API int fajit_mem_download(struct fajit_ctx *ctx, void *host, const void *device,
+                                 size_t bytes);
+FAJIT_API int fajit_mem_fill(struct fajit_ctx *ctx, void *device, uint8_t value, size_t bytes);
+FAJIT_API int fajit_sync(struct fajit_ctx *ctx); // waits for all work of the context
+
+// --- Timing -----------------------------------------------------------------------------------
+
+struct fajit_time_params {
+    size_t struct_size;
+    int repeats;         // default 20
+    int warmups;         // default 3
+    bool keep_l2;        // default: a buffer of twice the L2 is written before each launch
+};
+
+struct fajit_time {
+    size_t struct_size;
+    double median_us, p25_us, p75_us, min_us;
+    int repeats;
+};
+
+// Times launches on the context's device with events. `args` is the op's args struct.
+FAJIT_API int fajit_plan_time(struct fajit_plan *plan, const void *args,
+                              const struct fajit_time_params *params, struct fajit_time *ret_time);
+
+// --- References -------------------------------------------------------------------------------
+
+// fp32 to and from a dtype, round to nearest even, on the host.
+FAJIT_API int fajit_convert_from_f32(enum fajit_dtype dtype, const float *from, void *ret_to,
+                                     size_t count);
+FAJIT_API int fajit_convert_to_f32(enum fajit_dtype dtype, const void *from, float *ret_to,
+                                   size_t count);
+FAJIT_API size_t fajit_dtype_bytes(enum fajit_dtype dtype);
+
+struct fajit_reference_params {
+    size_t struct_size;
+    enum fajit_dtype round_to; // NONE: all fp64. Else S and P are rounded to it: the plain
+                               // low-precision evaluation a kernel's error is measured against
+    const int64_t *rows;       // query rows to compute, of every batch entry and head; NULL: all
+    int64_t n_rows;
+    int threads;               // 0: all cores
+};
+
+// The definition every attention kernel is judged by, in fp64 on the CPU. Tensors of `args` are in
+// host memory. `ret_o` is (batch, heads_q, rows, head_dim_v) and `ret_lse` (batch, heads_q, rows),
+// compact; either may be NULL.
+FAJIT_API int fajit_reference_attention(const struct fajit_problem *problem,
+                                        const struct fajit_attn_args *args,
+                                        const struct fajit_reference_params *params,
+                                        double *ret_o, double *ret_lse);
+
+// The same for matrix products: `ret_c` is (batch, rows, n), compact; `rows` picks rows of C.
+FAJIT_API int fajit_reference_gemm(const struct fajit_problem *problem,
+                                   const struct fajit_gemm_args *args,
+                                   const struct fajit_reference_params *params, double *ret_c);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,19 @@
+// Every file-system call of the library.
+#ifndef FJ_BASE_FILE_H
+#define FJ_BASE_FILE_H
+
+#include "base/buf.h"
+
+int fj_file_read(const char *path, size_t max_bytes, struct fj_buf *ret_buf); // FAJIT_E_IO
+// Temporary in the same directory, fsync, rename. Readers see the old or the new bytes, no others.
+int fj_file_publish(const char *path, const void *bytes, size_t len, int mode);
+int fj_file_mkdirs(const char *path, int mode); // like mkdir -p
+// 0 when `path` is a directory owned by this user and not writable by group or others.
+int fj_file_check_private_dir(const char *path);
+bool fj_file_exists(const char *path);
+// Joins into `ret`; false when it does not fit.
+bool fj_path_join(char *ret, size_t size, const char *dir, const char *name);
+// secure_getenv; NULL when unset or empty.
+const char *fj_env(const char *name);
+
+#endif

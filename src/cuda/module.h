@@ -1,0 +1,34 @@
+// Image to function: load, attributes, unload. And device facts and context handling.
+#ifndef FJ_CUDA_MODULE_H
+#define FJ_CUDA_MODULE_H
+
+#include "base/gpu.h"
+#include "cuda/loader.h"
+
+struct fj_device {
+    const struct fj_cuda *cuda;
+    CUdevice device;
+    CUcontext context;   // made current around every call, the previous one restored
+    bool retained;       // primary context to release
+    struct fj_gpu gpu;
+};
+
+// `context` given, else the current one, else the primary context of `ordinal`.
+int fj_device_open(const struct fj_cuda *cuda, CUcontext context, int ordinal,
+                   struct fj_device *ret_device);
+void fj_device_close(struct fj_device *device);
+int fj_device_enter(const struct fj_device *device, CUcontext *ret_previous);
+void fj_device_leave(const struct fj_device *device, CUcontext previous);
+
+struct fj_module {
+    CUmodule module;
+    CUfunction function;
+    int registers, local_bytes, smem_static_bytes, max_threads;
+};
+
+// Loads in full (no lazy loading left for the launch) and raises the dynamic shared memory limit.
+int fj_module_load(const struct fj_device *device, const void *image, const char *kernel_name,
+                   unsigned smem_dynamic_bytes, struct fj_module *ret_module);
+void fj_module_unload(const struct fj_device *device, struct fj_module *module);
+
+#endif

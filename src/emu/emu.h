@@ -1,0 +1,21 @@
+// The emulated device: a driver that executes PTX on the CPU, behind the same table as libcuda.
+#ifndef FJ_EMU_EMU_H
+#define FJ_EMU_EMU_H
+
+#include "base/gpu.h"
+#include "cuda/loader.h"
+
+// The emulated driver, one per process. Its devices are the models of gpus.def: ordinal = line.
+const struct fj_cuda *fj_emu_driver(void);
+
+// Ordinal of "h200", "a100", ..; -1 when unknown (fj_err lists the known).
+int fj_emu_find_gpu(const char *name);
+
+// Strict checks (uninitialised reads, races, async-proxy hazards) for launches of a context.
+void fj_emu_set_check(CUcontext context, bool on);
+
+// The report of the calling thread's latest faulting launch: kernel, CTA, warp, lane, PTX line,
+// CUDA line, address. "" when there was none.
+const char *fj_emu_report(void);
+
+#endif

@@ -1,0 +1,30 @@
+// A configuration: one value per knob.
+#ifndef FJ_KERNELS_CONFIG_H
+#define FJ_KERNELS_CONFIG_H
+
+#include "base/buf.h"
+
+enum fj_knob {
+#define FJ_KNOB(name, doc) FJ_KNOB_##name,
+#include "kernels/knobs.def"
+#undef FJ_KNOB
+    FJ_KNOB_COUNT
+};
+
+struct fj_config {
+    int16_t v[FJ_KNOB_COUNT]; // 0: unset
+};
+
+#define FJ_CFG(config, knob) ((config)->v[FJ_KNOB_##knob])
+
+const char *fj_knob_name(enum fj_knob knob);
+const char *fj_knob_doc(enum fj_knob knob);
+enum fj_knob fj_knob_find(const char *name, size_t len); // FJ_KNOB_COUNT when unknown
+
+// "bm=128,bn=64": set knobs only, in the order of knobs.def.
+void fj_config_format(const struct fj_config *config, struct fj_buf *ret_text);
+// The tuning half of a kernel symbol: "bm128_bn64_warps4".
+void fj_config_symbol(const struct fj_config *config, struct fj_buf *ret_text);
+int fj_config_parse(const char *text, struct fj_config *ret_config);
+
+#endif
