@@ -32,12 +32,21 @@ struct fj_launch {
     struct fj_tensor_map maps[4];                 // maps[i] is encoded into map_slots[i]
     void *map_slots[4];
     size_t used_bytes;
+    bool overflow;                                // more was pushed than fits: do not launch
     _Alignas(64) unsigned char bytes[FJ_LAUNCH_BYTES_MAX];
 };
 
+// Clears everything but `bytes`, sets cluster to 1.
+void fj_launch_init(struct fj_launch *launch);
+// Sets the grid; `empty` when a factor is 0. FAJIT_E_UNSUPPORTED when the driver would refuse it
+// (x up to 2^31-1, y and z up to 65535).
+int fj_launch_grid(struct fj_launch *launch, int64_t x, int64_t y, int64_t z);
+
+// Parameters in the order of the kernel's signature; values are copied.
 void fj_launch_push(struct fj_launch *launch, const void *value, size_t bytes);
 void fj_launch_push_ptr(struct fj_launch *launch, const void *pointer);
 void fj_launch_push_i32(struct fj_launch *launch, int32_t value);
+void fj_launch_push_i64(struct fj_launch *launch, int64_t value);
 void fj_launch_push_f32(struct fj_launch *launch, float value);
 void fj_launch_push_map(struct fj_launch *launch, const struct fj_tensor_map *map);
 
@@ -112,12 +121,20 @@ struct fj_kernel_class {
                 const void *args, struct fj_launch *ret_launch);
 };
 
-// NULL-terminated, in order of preference.
+// NULL-terminated, in order of preference (registry.def).
 extern const struct fj_kernel_class *const fj_kernel_classes[];
 
-// First class that accepts the problem; FAJIT_E_UNSUPPORTED tells each one's reason.
+// First class that accepts the problem and its fixed knobs; FAJIT_E_UNSUPPORTED tells each one's
+// reason. A choice that needs more shared memory or threads than the GPU has is refused here.
 int fj_kernel_choose(const struct fj_problem *problem, const struct fj_gpu *gpu,
                      struct fj_choice *ret_choice);
+// The same over any NULL-terminated list.
+int fj_kernel_choose_from(const struct fj_kernel_class *const *classes,
+                          const struct fj_problem *problem, const struct fj_gpu *gpu,
+                          struct fj_choice *ret_choice);
+
+// Symbol of the kernel: "attn_fwd_mma_bf16_d128_causal__bm128_bn64_warps4".
+void fj_kernel_symbol(const struct fj_choice *choice, struct fj_buf *ret_text);
 
 // Facts of a GPU model by compute capability, for compiling without a device: the largest common
 // model of that capability (H200 for 90, ..). False when unknown.

@@ -39,7 +39,17 @@ struct fj_problem {
 // Public descriptor to normal form and back. FAJIT_E_INVAL / FAJIT_E_UNSUPPORTED with a sentence.
 int fj_problem_from_public(const struct fajit_problem *from, struct fj_problem *ret_problem);
 
+// Text to public form. Sizes of pairs are filled in (d128 sets head_dim and head_dim_v, h16 both
+// head counts); every other field the text does not name stays 0. The result has passed
+// fj_problem_from_public.
 int fj_problem_parse(const char *text, struct fajit_problem *ret_problem);
+
+// Canonical text: fixed order, defaults left out. Problems with one normal form have one text.
 int fj_problem_format(const struct fajit_problem *problem, struct fj_buf *ret_text);
+void fj_problem_print(const struct fj_problem *problem, struct fj_buf *ret_text);
+
+const char *fj_dtype_name(enum fajit_dtype dtype);       // "bf16"
+const char *fj_family_name(enum fajit_family family);    // "mma"
+const char *fj_variant_name(enum fajit_variant variant); // "persistent"
 
 #endif
