@@ -4,9 +4,7 @@ using uint32 = unsigned int;
 using int64 = long long;
 using uint64 = unsigned long long;
 
-constexpr float kInfinity = __builtin_huge_valf();
-constexpr float kLog2E = 1.4426950408889634f; // exp(x) = exp2(x * log2(e)): the GPU has exp2
-constexpr float kLn2 = 0.6931471805599453f;
+#define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
 
 // Strides of a (batch, head, seq, dim) view in elements; dim is contiguous. 64 bits, since
 // batch * heads * seq * dim passes 2^31 for tensors people do use.
