@@ -1,7 +1,14 @@
 // Matrix instructions as dense kernels on the registers of one warp.
 //
 // A register of a warp is uint32_t[32], one word per lane. Fragments are lists of such registers,
-// in the order of the PTX operand list.
+// in the order of the PTX operand list. All of them are made of one shape: a register holds a tile
+// of 8 rows by 16 bytes, and its 128 bytes in memory are that tile in row-major order (PTX ISA,
+// "Matrix Fragments for mma.m16n8k*", "Register Fragments" of wgmma, ldmatrix).
+//
+// Arithmetic: operands are widened to fp32, where products of two f16, bf16, tf32 or fp8 values
+// are exact unless they underflow, and added to the accumulator one after the other for k = 0, 1,
+// 2 .., each sum rounded to nearest even; f16 accumulators are rounded once, at the end. The
+// hardware's order and rounding are not documented. A NaN result is 0x7fffffff (0x7fff in f16).
 #ifndef FJ_EMU_MMA_H
 #define FJ_EMU_MMA_H
 
