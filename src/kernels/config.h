@@ -11,6 +11,8 @@ enum fj_knob {
     FJ_KNOB_COUNT
 };
 
+#define FJ_KNOB_MAX 1024 // a knob takes 1 to this; which values make sense, its kernel says
+
 struct fj_config {
     int16_t v[FJ_KNOB_COUNT]; // 0: unset
 };
@@ -25,6 +27,7 @@ enum fj_knob fj_knob_find(const char *name, size_t len); // FJ_KNOB_COUNT when u
 void fj_config_format(const struct fj_config *config, struct fj_buf *ret_text);
 // The tuning half of a kernel symbol: "bm128_bn64_warps4".
 void fj_config_symbol(const struct fj_config *config, struct fj_buf *ret_text);
+// Knobs in any order; FAJIT_E_INVAL names an unknown or repeated knob, or a value out of range.
 int fj_config_parse(const char *text, struct fj_config *ret_config);
 
 #endif
