@@ -29,9 +29,11 @@ struct fj_nvrtc {
 // libcuda.so.1, once per process. FAJIT_E_NO_DEVICE lists the paths tried.
 int fj_cuda_open(const struct fj_cuda **ret_cuda);
 
-// libnvrtc in the order: already loaded, `path` (may be NULL), the private directory of the quick
-// start, wheel directories, conda, CUDA_HOME and CUDA_PATH, soname 13 then 12 (the driver's major
-// first; driver_version 0: unknown). FAJIT_E_NO_NVRTC lists the paths tried and how to install it.
+// libnvrtc at `path` (a file or a directory) when given, and no other; else the first of: already
+// loaded, the private directory of the quick start, wheel directories, conda, CUDA_HOME and
+// CUDA_PATH, the dynamic loader, /usr/local/cuda*. All of these for the driver's major version
+// first (driver_version 0: unknown), then 13, then 12. FAJIT_E_NO_NVRTC lists the paths tried and
+// how to install it.
 int fj_nvrtc_open(const char *path, int driver_version, const struct fj_nvrtc **ret_nvrtc);
 
 // Every path the two functions above would try, one per line with what is there; for `doctor`.

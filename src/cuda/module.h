@@ -8,8 +8,8 @@
 struct fj_device {
     const struct fj_cuda *cuda;
     CUdevice device;
-    CUcontext context;   // made current around every call, the previous one restored
-    bool retained;       // primary context to release
+    CUcontext context; // made current around every call, the previous one restored
+    bool retained;     // primary context to release
     struct fj_gpu gpu;
 };
 
@@ -30,5 +30,10 @@ struct fj_module {
 int fj_module_load(const struct fj_device *device, const void *image, const char *kernel_name,
                    unsigned smem_dynamic_bytes, struct fj_module *ret_module);
 void fj_module_unload(const struct fj_device *device, struct fj_module *module);
+
+// CTAs of the kernel that fit on one SM, by registers, shared memory, threads and barriers; 0 when
+// not even one does.
+int fj_module_occupancy(const struct fj_device *device, const struct fj_module *module,
+                        unsigned threads, unsigned smem_dynamic_bytes, int *ret_ctas_per_sm);
 
 #endif

@@ -26,16 +26,16 @@ const char *fj_compile_options(void);
 struct fj_compile_params {
     const char *source, *name; // name: shown in messages and by profilers
     struct fj_target target;
-    const char *seed_hex;      // for -frandom-seed: the source's hash
+    const char *seed_hex; // for -frandom-seed: the source's hash
     bool lineinfo;
 };
 
 struct fj_compiled {
-    void *image;               // malloc'ed
+    void *image; // malloc'ed
     size_t image_bytes;
-    char *log;                 // malloc'ed, NUL-terminated
+    char *log;                                                  // malloc'ed, NUL-terminated
     int registers, spill_bytes, smem_static_bytes, local_bytes; // -1 when the log has none
-    bool wgmma_serialised;     // ptxas warned C75xx: wgmma runs at a fraction of its speed
+    bool wgmma_serialised; // ptxas warned C75xx: wgmma runs at a fraction of its speed
 };
 
 // FAJIT_E_COMPILE leaves NVRTC's log in ret_compiled->log. Compiles on its own thread's stack.

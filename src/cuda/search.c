@@ -1,0 +1,151 @@
+#include "cuda/search.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/file.h"
+
+#define PATH_MAX_BYTES 1024
+
+// Folders below a place, as wheels, toolkits and fajit's own quick start lay them out.
+static const char *const in_place[] = {"", NULL};
+static const char *const in_wheels[] = {"nvidia/cu[0-9]*/lib", "nvidia/cuda_nvrtc/lib", NULL};
+static const char *const in_private[] = {"", "lib", "nvidia/cu[0-9]*/lib", "nvidia/cuda_nvrtc/lib",
+                                         NULL};
+static const char *const in_toolkit[] = {"lib64", "lib", "targets/*/lib", NULL};
+
+struct place {
+    const char *env; // skipped when the variable is not set; NULL: `dir` is absolute
+    const char *dir; // may hold wildcards
+    const char *const *folders;
+};
+
+static const struct place before_loader[] = {
+    {"XDG_DATA_HOME", "/fajit/nvrtc", in_private},
+    {"HOME", "/.local/share/fajit/nvrtc", in_private},
+    {"VIRTUAL_ENV", "/lib/python3*/site-packages", in_wheels},
+    {"CONDA_PREFIX", "/lib/python3*/site-packages", in_wheels},
+    {"HOME", "/.local/lib/python3*/site-packages", in_wheels},
+    {"HOME", "/.pyenv/versions/*/lib/python3*/site-packages", in_wheels},
+    {NULL, "/usr/local/lib/python3*/*-packages", in_wheels},
+    {NULL, "/usr/lib/python3*/*-packages", in_wheels},
+    {"CONDA_PREFIX", "/lib", in_place},
+    {"CONDA_PREFIX", "", in_toolkit},
+    {"CUDA_HOME", "", in_toolkit},
+    {"CUDA_PATH", "", in_toolkit},
+};
+
+static const struct place after_loader[] = {
+    {NULL, "/usr/local/cuda", in_toolkit},
+    {NULL, "/usr/local/cuda-*", in_toolkit},
+    {NULL, "/opt/cuda", in_toolkit},
+};
+
+struct search {
+    bool (*visit)(void *user, const struct fj_spot *spot);
+    void *user;
+    char soname[32];
+};
+
+static bool show(const struct search *search, enum fj_spot_kind kind, const char *path,
+                 bool present)
+{
+    struct fj_spot spot = {.kind = kind, .path = path, .present = present};
+    return search->visit(search->user, &spot);
+}
+
+static bool show_matches(const struct search *search, const char *pattern)
+{
+    glob_t found = {0};
+    if (glob(pattern, 0, NULL, &found) != 0 || found.gl_pathc == 0) {
+        globfree(&found);
+        return show(search, FJ_SPOT_FILE, pattern, false);
+    }
+    // Last first: where versions stand in the path, the newest sorts last.
+    bool done = false;
+    for (size_t i = found.gl_pathc; i > 0 && !done; i--)
+        done = show(search, FJ_SPOT_FILE, found.gl_pathv[i - 1], true);
+    globfree(&found);
+    return done;
+}
+
+static bool show_place(const struct search *search, const struct place *place)
+{
+    const char *root = place->env ? fj_env(place->env) : "";
+    if (!root)
+        return false;
+    for (const char *const *folder = place->folders; *folder; folder++) {
+        char pattern[PATH_MAX_BYTES];
+        int len = snprintf(pattern, sizeof(pattern), "%s%s%s%s/%s", root, place->dir,
+                           **folder ? "/" : "", *folder, search->soname);
+        if (len < (int)sizeof(pattern) && show_matches(search, pattern))
+            return true;
+    }
+    return false;
+}
+
+static bool show_places(const struct search *search, const struct place *places, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (show_place(search, &places[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool show_major(const struct search *search)
+{
+    return show(search, FJ_SPOT_LOADED, search->soname, false) ||
+           show_places(search, before_loader, sizeof(before_loader) / sizeof(*before_loader)) ||
+           show(search, FJ_SPOT_SONAME, search->soname, false) ||
+           show_places(search, after_loader, sizeof(after_loader) / sizeof(*after_loader));
+}
+
+// A directory is searched for the sonames; anything else is taken as it stands.
+static bool show_wish(struct search *search, const char *path, const int *majors, int count)
+{
+    if (!strchr(path, '/'))
+        return show(search, FJ_SPOT_SONAME, path, false);
+    char probe[PATH_MAX_BYTES];
+    if (!fj_path_join(probe, sizeof(probe), path, ".") || !fj_file_exists(probe))
+        return show(search, FJ_SPOT_FILE, path, fj_file_exists(path));
+    for (int i = 0; i < count; i++) {
+        snprintf(search->soname, sizeof(search->soname), "libnvrtc.so.%d", majors[i]);
+        if (fj_path_join(probe, sizeof(probe), path, search->soname) &&
+            show(search, FJ_SPOT_FILE, probe, fj_file_exists(probe)))
+            return true;
+    }
+    return false;
+}
+
+// Cubins load on a driver of the compiler's major version or newer, so the driver's own comes
+// first; a newer one is the last resort and may yield cubins that the driver refuses.
+static int order_majors(int driver_version, int ret_majors[3])
+{
+    static const int known[] = {13, 12};
+    int count = 0, own = driver_version / 1000;
+    if (own >= 12)
+        ret_majors[count++] = own;
+    for (int i = 0; i < 2; i++) {
+        if (known[i] != own)
+            ret_majors[count++] = known[i];
+    }
+    return count;
+}
+
+bool fj_nvrtc_search(const char *path, int driver_version,
+                     bool (*visit)(void *user, const struct fj_spot *spot), void *user)
+{
+    struct search search = {.visit = visit, .user = user};
+    int majors[3];
+    int count = order_majors(driver_version, majors);
+    if (path && *path)
+        return show_wish(&search, path, majors, count);
+    for (int i = 0; i < count; i++) {
+        snprintf(search.soname, sizeof(search.soname), "libnvrtc.so.%d", majors[i]);
+        if (show_major(&search))
+            return true;
+    }
+    return false;
+}
