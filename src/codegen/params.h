@@ -8,7 +8,7 @@
 #define FJ_PARAM_WORD_MAX 128
 
 struct fj_param {
-    const char *name;             // static or outlives the list
+    const char *name; // static or outlives the list
     bool is_word;
     int64_t value;                // when not a word
     char word[FJ_PARAM_WORD_MAX]; // when a word: "bf16", or a kernel symbol

@@ -1,0 +1,188 @@
+// Second pass of the parser: what is inside the lines.
+#include <string.h>
+
+#include "codegen/parse.h"
+#include "codegen/scan.h"
+
+static int parse_expr(struct fj_parse *parse, struct fj_str text, int *ret_expr)
+{
+    struct fj_template *tmpl = parse->tmpl;
+    return fj_parse_place(parse,
+                          fj_expr_parse(&tmpl->exprs, &tmpl->symbols, fj_str_trim(text), ret_expr));
+}
+
+// Splits `text` at the first `mark` outside parentheses; false when there is none.
+static bool split(struct fj_str text, const char *mark, struct fj_str *ret_left,
+                  struct fj_str *ret_right)
+{
+    int len = (int)strlen(mark), depth = 0;
+    for (int i = 0; i + len <= text.n; i++) {
+        depth += (text.p[i] == '(') - (text.p[i] == ')');
+        if (depth == 0 && !memcmp(text.p + i, mark, (size_t)len)) {
+            *ret_left = (struct fj_str){text.p, i};
+            *ret_right = (struct fj_str){text.p + i + len, text.n - i - len};
+            return true;
+        }
+    }
+    return false;
+}
+
+static int parse_for(struct fj_parse *parse, struct fj_op *op)
+{
+    struct fj_str first, end, step = {"1", 1};
+    if (!split(op->text, "..", &first, &end))
+        return fj_parse_fail(parse, "a loop is written //@for name in first..end");
+    split(end, " step ", &end, &step);
+    int status = parse_expr(parse, first, &op->expr);
+    if (!status)
+        status = parse_expr(parse, end, &op->expr_b);
+    return status ? status : parse_expr(parse, step, &op->expr_c);
+}
+
+// --- Watches ---
+
+static int parse_watch(struct fj_parse *parse, struct fj_op *op)
+{
+    static const char usage[] = "a watch is written //@watch NAME [rows, cols] kind regs=n, with "
+                                "regs=n,m for NAME[n][m] and [rows] for a vector";
+    struct fj_watch watch = {.inner = -1};
+    struct fj_str rest = op->text, rows, cols = {"1", 1}, regs, inner;
+    watch.name = fj_str_token(&rest);
+    if (!watch.name.n || !rest.n || rest.p[0] != '[')
+        return fj_parse_fail(parse, "%s", usage);
+    rest = (struct fj_str){rest.p + 1, rest.n - 1};
+    if (!split(rest, "]", &rows, &rest))
+        return fj_parse_fail(parse, "%s", usage);
+    split(rows, ",", &rows, &cols);
+    watch.kind = fj_str_token(&rest);
+    if (!fj_str_is_name(watch.kind) || rest.n < 6 || memcmp(rest.p, "regs=", 5))
+        return fj_parse_fail(parse, "%s", usage);
+    regs = (struct fj_str){rest.p + 5, rest.n - 5};
+    bool nested = split(regs, ",", &regs, &inner);
+    int status = parse_expr(parse, rows, &watch.rows);
+    if (!status)
+        status = parse_expr(parse, cols, &watch.cols);
+    if (!status)
+        status = parse_expr(parse, regs, &watch.regs);
+    if (!status && nested)
+        status = parse_expr(parse, inner, &watch.inner);
+    if (status)
+        return status;
+    op->watch = (int)(parse->tmpl->watches.len / sizeof(watch));
+    fj_buf_append(&parse->tmpl->watches, &watch, sizeof(watch));
+    return FAJIT_OK;
+}
+
+// --- Holes ---
+
+static void add_piece(struct fj_parse *parse, struct fj_op *op, struct fj_piece piece)
+{
+    fj_buf_append(&parse->tmpl->pieces, &piece, sizeof(piece));
+    op->count++;
+}
+
+static void add_literal(struct fj_parse *parse, struct fj_op *op, struct fj_str literal)
+{
+    if (literal.n)
+        add_piece(parse, op, (struct fj_piece){literal, -1, -1});
+}
+
+static bool is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+static int add_name_hole(struct fj_parse *parse, struct fj_op *op, int *pos)
+{
+    const struct fj_symbols *symbols = &parse->tmpl->symbols;
+    struct fj_str name = {op->text.p + *pos + 1, 0};
+    while (*pos + 1 + name.n < op->text.n && is_name_char(name.p[name.n]))
+        name.n++;
+    if (!name.n)
+        return fj_parse_fail(parse, "$ starts a hole: $name, or ${expression} inside a string");
+    int symbol = fj_symbols_find(symbols, name);
+    if (symbol < 0) {
+        char hint[96];
+        return fj_parse_fail(parse, "unknown name in hole $%.*s%s", name.n, name.p,
+                             fj_symbols_hint(symbols, name, hint));
+    }
+    add_piece(parse, op, (struct fj_piece){{0}, symbol, -1});
+    *pos += name.n;
+    return FAJIT_OK;
+}
+
+static int add_expr_hole(struct fj_parse *parse, struct fj_op *op, enum fj_scan_state state,
+                         int *pos)
+{
+    if (state != FJ_SCAN_STRING)
+        return fj_parse_fail(parse, "${..} outside a string literal; in code write $name, with "
+                                    "//@let for a computed value");
+    struct fj_str rest = {op->text.p + *pos + 2, op->text.n - *pos - 2};
+    const char *close = memchr(rest.p, '}', (size_t)rest.n);
+    if (!close)
+        return fj_parse_fail(parse, "${ is not closed");
+    struct fj_piece piece = {{0}, -1, -1};
+    rest.n = (int)(close - rest.p);
+    int status = parse_expr(parse, rest, &piece.expr);
+    if (status)
+        return status;
+    add_piece(parse, op, piece);
+    *pos += rest.n + 2;
+    return FAJIT_OK;
+}
+
+static int parse_text(struct fj_parse *parse, struct fj_op *op)
+{
+    struct fj_str text = op->text;
+    struct fj_scan scan = {0};
+    int start = 0;
+    op->first = (int)(parse->tmpl->pieces.len / sizeof(struct fj_piece));
+    for (int i = 0; i < text.n; i++) {
+        fj_scan_step(&scan, text, i);
+        if (text.p[i] != '$')
+            continue;
+        add_literal(parse, op, (struct fj_str){text.p + start, i - start});
+        bool is_expr = i + 1 < text.n && text.p[i + 1] == '{';
+        int status =
+            is_expr ? add_expr_hole(parse, op, scan.state, &i) : add_name_hole(parse, op, &i);
+        if (status)
+            return status;
+        start = i + 1;
+    }
+    if (scan.state == FJ_SCAN_BLOCK && !scan.closed)
+        return fj_parse_fail(parse, "a /* comment that does not end on its line; use //");
+    add_literal(parse, op, (struct fj_str){text.p + start, text.n - start});
+    return FAJIT_OK;
+}
+
+static int parse_op(struct fj_parse *parse, struct fj_op *op)
+{
+    switch (op->kind) {
+    case FJ_OP_TEXT:
+        return parse_text(parse, op);
+    case FJ_OP_REQUIRE:
+    case FJ_OP_IF:
+    case FJ_OP_LET:
+        return parse_expr(parse, op->text, &op->expr);
+    case FJ_OP_FOR:
+        return parse_for(parse, op);
+    case FJ_OP_WATCH:
+        return parse_watch(parse, op);
+    default:
+        return FAJIT_OK;
+    }
+}
+
+int fj_parse_contents(struct fj_parse *parse)
+{
+    for (int i = 0; i < fj_unit_op_count(parse->unit); i++) {
+        struct fj_op *op = fj_unit_op(parse->unit, i);
+        parse->line = op->line;
+        int status = parse_op(parse, op);
+        if (status)
+            return status;
+    }
+    if (parse->tmpl->pieces.failed || parse->tmpl->watches.failed)
+        return fj_err(FAJIT_E_NOMEM, "out of memory while parsing template %s", parse->unit->name);
+    return FAJIT_OK;
+}

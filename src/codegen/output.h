@@ -1,0 +1,33 @@
+// Rendered text as it grows: lines, where each came from, and the layout rules: no trailing blanks,
+// one blank line at most and none at the edges of a block or of the text.
+#ifndef FJ_CODEGEN_OUTPUT_H
+#define FJ_CODEGEN_OUTPUT_H
+
+#include "codegen/symbols.h"
+#include "codegen/template.h"
+
+struct fj_output {
+    struct fj_buf text;
+    struct fj_buf lines; // of struct fj_line
+    bool gap;            // a blank line is due before the next line
+    bool opened;         // the last line ends in {
+};
+
+// A blank line is one of only blanks.
+void fj_output_line(struct fj_output *output, struct fj_str text, struct fj_line from);
+void fj_output_gap(struct fj_output *output);
+void fj_output_lines(struct fj_output *output, const char *text); // the engine's own
+void fj_output_join(struct fj_output *output, const struct fj_output *more);
+void fj_output_free(struct fj_output *output);
+
+struct fj_output_constant {
+    const char *name; // "kBlockM"
+    int64_t value;
+    struct fj_str doc;
+};
+
+// `constexpr int kBlockM = 128; // doc` for those that `body` names, comments aligned.
+void fj_output_constants(struct fj_output *output, const struct fj_output_constant *constants,
+                         int count, const struct fj_output *body);
+
+#endif
