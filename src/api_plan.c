@@ -1,0 +1,166 @@
+// Plans: problem to kernel, and everything one may ask of them.
+#include <fajit/fajit.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctx.h"
+
+static int stream_is_capturing(const struct fj_jit *jit, void *stream, bool *ret_capturing)
+{
+    CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+    *ret_capturing = false;
+    if (!jit->has_device || !stream)
+        return FAJIT_OK;
+    const struct fj_cuda *cuda = jit->device.cuda;
+    int err =
+        fj_cuda_check(cuda, cuda->cuStreamIsCapturing(stream, &status), "cuStreamIsCapturing");
+    *ret_capturing = status != CU_STREAM_CAPTURE_STATUS_NONE;
+    return err;
+}
+
+static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *problem,
+                     const struct fajit_plan_params *params)
+{
+    struct fj_jit *jit = &plan->ctx->jit;
+    struct fj_problem own;
+    bool capturing, hit;
+    int err = fj_problem_from_public(problem, &own);
+    if (err == 0)
+        err = fj_kernel_choose(&own, &jit->gpu, &plan->choice);
+    if (err == 0)
+        err = stream_is_capturing(jit, params->stream, &capturing);
+    if (err == 0)
+        err = fj_jit_kernel(jit,
+                            &(struct fj_jit_request){
+                                .choice = &plan->choice,
+                                .cached_only = params->effort == FAJIT_EFFORT_CACHED_ONLY,
+                                .capturing = capturing,
+                                .no_load = params->no_load,
+                            },
+                            &plan->kernel, &hit);
+    if (err)
+        return err;
+    plan->loaded = jit->has_device && !params->no_load;
+    plan->origin = hit ? FAJIT_FROM_MEMORY : plan->kernel->origin;
+    if (!hit)
+        plan->times = plan->kernel->times;
+    return FAJIT_OK;
+}
+
+int fajit_plan_create(struct fajit_ctx *ctx, const struct fajit_problem *problem,
+                      const struct fajit_plan_params *params, struct fajit_plan **ret_plan)
+{
+    struct fajit_plan_params known = {.struct_size = sizeof(known)};
+    if (!ctx || !problem || !ret_plan)
+        return fj_err(FAJIT_E_INVAL, "fajit_plan_create: an argument is NULL");
+    int err = params ? fj_take_struct("fajit_plan_params", params, &known, sizeof(known)) : 0;
+    if (err)
+        return err;
+    if (known.effort != FAJIT_EFFORT_DEFAULT && known.effort != FAJIT_EFFORT_CACHED_ONLY)
+        return fj_err(FAJIT_E_INVAL, "fajit_plan_create: effort %d is unknown", (int)known.effort);
+
+    struct fajit_plan *plan = calloc(1, sizeof(*plan));
+    if (!plan)
+        return fj_err(FAJIT_E_NOMEM, "no memory for a plan");
+    plan->ctx = ctx;
+    err = fill_plan(plan, problem, &known);
+    if (err) {
+        free(plan);
+        return err;
+    }
+    *ret_plan = plan;
+    return FAJIT_OK;
+}
+
+void fajit_plan_destroy(struct fajit_plan **plan)
+{
+    if (!plan || !*plan)
+        return;
+    fj_jit_release(&(*plan)->ctx->jit, (*plan)->kernel);
+    free(*plan);
+    *plan = NULL;
+}
+
+const char *fajit_plan_name(const struct fajit_plan *plan)
+{
+    return plan ? plan->kernel->name : "";
+}
+
+const char *fajit_plan_source(const struct fajit_plan *plan)
+{
+    return plan ? plan->kernel->rendering.text.data : "";
+}
+
+static void info_of_choice(const struct fj_choice *choice, struct fajit_plan_info *info)
+{
+    struct fj_cost cost = {0};
+    struct fj_buf config = {0};
+    choice->kernel->cost(choice, &cost);
+    fj_config_format(&choice->config, &config);
+    snprintf(info->config, sizeof(info->config), "%s", config.data ? config.data : "");
+    fj_buf_free(&config);
+    snprintf(info->template_name, sizeof(info->template_name), "%s", choice->kernel->template_name);
+    info->family = choice->kernel->family;
+    info->variant = choice->problem.variant;
+    info->flops = cost.flops;
+    info->bytes = cost.bytes;
+    info->exps = cost.exps;
+    info->block_flops = cost.block_flops;
+    info->block_bytes = cost.block_bytes;
+    info->block_exps = cost.block_exps;
+}
+
+static void info_of_kernel(const struct fj_kernel *kernel, struct fajit_plan_info *info)
+{
+    snprintf(info->arch, sizeof(info->arch), "%s", kernel->target.name);
+    fj_key_hex(&kernel->key, info->key);
+    info->registers = kernel->module.function ? kernel->module.registers : kernel->registers;
+    info->spill_bytes = kernel->spill_bytes;
+    info->smem_bytes = kernel->smem_dynamic_bytes +
+                       (kernel->smem_static_bytes > 0 ? kernel->smem_static_bytes : 0);
+    info->threads = kernel->threads;
+    info->ctas_per_sm = kernel->ctas_per_sm;
+    info->image_bytes = kernel->image_bytes;
+}
+
+int fajit_plan_info(const struct fajit_plan *plan, struct fajit_plan_info *ret_info)
+{
+    if (!plan || !ret_info)
+        return fj_err(FAJIT_E_INVAL, "fajit_plan_info: an argument is NULL");
+    struct fajit_plan_info info = {
+        .origin = plan->origin,
+        .render_us = plan->times.render_us,
+        .key_us = plan->times.key_us,
+        .disk_us = plan->times.disk_us,
+        .compile_us = plan->times.compile_us,
+        .load_us = plan->times.load_us,
+        .publish_us = plan->times.publish_us,
+    };
+    info_of_choice(&plan->choice, &info);
+    info_of_kernel(plan->kernel, &info);
+    return fj_give_struct("fajit_plan_info", &info, sizeof(info), ret_info);
+}
+
+int fajit_plan_ptx(struct fajit_plan *plan, char **ret_ptx)
+{
+    if (!plan || !ret_ptx)
+        return fj_err(FAJIT_E_INVAL, "fajit_plan_ptx: an argument is NULL");
+    return fj_jit_ptx(&plan->ctx->jit, plan->kernel, ret_ptx);
+}
+
+int fajit_plan_image(struct fajit_plan *plan, void **ret_image, size_t *ret_bytes)
+{
+    if (!plan || !ret_image || !ret_bytes)
+        return fj_err(FAJIT_E_INVAL, "fajit_plan_image: an argument is NULL");
+    const struct fj_kernel *kernel = plan->kernel;
+    void *copy = malloc(kernel->image_bytes + 1);
+    if (!copy)
+        return fj_err(FAJIT_E_NOMEM, "no memory for %zu bytes of image", kernel->image_bytes);
+    memcpy(copy, kernel->image, kernel->image_bytes);
+    ((char *)copy)[kernel->image_bytes] = '\0';
+    *ret_image = copy;
+    *ret_bytes = kernel->image_bytes;
+    return FAJIT_OK;
+}

@@ -1,0 +1,258 @@
+// Context creation: parameters first, environment where they are zero, defaults last.
+#include "ctx.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "emu/emu.h"
+
+int fj_take_struct(const char *name, const void *from, void *ret_to, size_t known_bytes)
+{
+    size_t given_bytes;
+    memcpy(&given_bytes, from, sizeof(given_bytes));
+    if (given_bytes < sizeof(size_t))
+        return fj_err(FAJIT_E_INVAL, "struct %s: struct_size is %zu; set it to sizeof(struct %s)",
+                      name, given_bytes, name);
+    const unsigned char *bytes = from;
+    for (size_t i = known_bytes; i < given_bytes; i++)
+        if (bytes[i])
+            return fj_err(FAJIT_E_INVAL,
+                          "struct %s: %zu bytes given, fajit %s knows %zu, and a field beyond them "
+                          "is set: the program needs a newer fajit",
+                          name, given_bytes, fajit_version(), known_bytes);
+    memset(ret_to, 0, known_bytes);
+    memcpy(ret_to, from, given_bytes < known_bytes ? given_bytes : known_bytes);
+    memcpy(ret_to, &known_bytes, sizeof(known_bytes));
+    return FAJIT_OK;
+}
+
+int fj_give_struct(const char *name, const void *from, size_t known_bytes, void *ret_to)
+{
+    size_t given_bytes;
+    memcpy(&given_bytes, ret_to, sizeof(given_bytes));
+    if (given_bytes < sizeof(size_t))
+        return fj_err(FAJIT_E_INVAL, "struct %s: struct_size is %zu; set it to sizeof(struct %s)",
+                      name, given_bytes, name);
+    size_t common_bytes = given_bytes < known_bytes ? given_bytes : known_bytes;
+    memcpy((char *)ret_to + sizeof(size_t), (const char *)from + sizeof(size_t),
+           common_bytes - sizeof(size_t));
+    return FAJIT_OK;
+}
+
+struct word {
+    const char *text;
+    int value;
+};
+
+// The value of an environment word; `fallback` when unset. An unknown word is an error: a typing
+// mistake in a setting must not pass unseen.
+static int env_word(const char *name, const struct word *words, int fallback, int *ret_value)
+{
+    const char *text = fj_env(name);
+    *ret_value = fallback;
+    if (!text)
+        return FAJIT_OK;
+    struct fj_buf known = {0};
+    for (; words->text; words++) {
+        if (strcmp(words->text, text) == 0) {
+            *ret_value = words->value;
+            fj_buf_free(&known);
+            return FAJIT_OK;
+        }
+        fj_buf_printf(&known, " %s", words->text);
+    }
+    int err =
+        fj_err(FAJIT_E_INVAL, "%s=%s is not one of:%s", name, text, known.data ? known.data : "");
+    fj_buf_free(&known);
+    return err;
+}
+
+static const char *or_env(const char *given, const char *name)
+{
+    return given ? given : fj_env(name);
+}
+
+static bool env_flag(const char *name)
+{
+    const char *text = fj_env(name);
+    return text && strcmp(text, "0") != 0;
+}
+
+static char *copy_string(const char *text)
+{
+    return text ? strdup(text) : NULL;
+}
+
+static int read_device(struct fajit_ctx_params *params)
+{
+    if (params->device != FAJIT_DEVICE_DEFAULT)
+        return FAJIT_OK;
+    const char *text = fj_env("FAJIT_DEVICE");
+    params->device = FAJIT_DEVICE_CUDA;
+    if (!text)
+        return FAJIT_OK;
+    if (strcmp(text, "emu") == 0) {
+        params->device = FAJIT_DEVICE_EMULATED;
+        return FAJIT_OK;
+    }
+    char *end;
+    long ordinal = strtol(text, &end, 10);
+    if (*end || ordinal < 0 || ordinal > 1023)
+        return fj_err(FAJIT_E_INVAL, "FAJIT_DEVICE=%s is neither a device ordinal nor 'emu'", text);
+    params->device_ordinal = (int)ordinal;
+    return FAJIT_OK;
+}
+
+static int read_environment(struct fajit_ctx_params *params)
+{
+    static const struct word cache_words[] = {
+        {"rw", FAJIT_CACHE_RW}, {"ro", FAJIT_CACHE_RO}, {"off", FAJIT_CACHE_OFF}, {NULL, 0}};
+    static const struct word log_words[] = {{"none", FAJIT_LOG_NONE},   {"error", FAJIT_LOG_ERROR},
+                                            {"warn", FAJIT_LOG_WARN},   {"info", FAJIT_LOG_INFO},
+                                            {"debug", FAJIT_LOG_DEBUG}, {NULL, 0}};
+    int value;
+    int err = read_device(params);
+    if (err == 0 && params->cache_mode == FAJIT_CACHE_DEFAULT) {
+        err = env_word("FAJIT_CACHE", cache_words, FAJIT_CACHE_RW, &value);
+        params->cache_mode = (enum fajit_cache_mode)value;
+    }
+    if (err == 0 && params->log_level == FAJIT_LOG_NONE) {
+        err = env_word("FAJIT_LOG", log_words, FAJIT_LOG_WARN, &value);
+        params->log_level = (enum fajit_log_level)value;
+    }
+    params->emulated_gpu = or_env(params->emulated_gpu, "FAJIT_EMU");
+    params->cache_dir = or_env(params->cache_dir, "FAJIT_CACHE_DIR");
+    params->template_dir = or_env(params->template_dir, "FAJIT_TEMPLATE_DIR");
+    params->nvrtc_path = or_env(params->nvrtc_path, "FAJIT_NVRTC");
+    params->dump_dir = or_env(params->dump_dir, "FAJIT_DUMP");
+    params->no_compile = params->no_compile || env_flag("FAJIT_NO_COMPILE");
+    params->emulated_check = params->emulated_check || env_flag("FAJIT_EMU_CHECK");
+    return err;
+}
+
+static int open_none(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+{
+    int cc;
+    if (!params->arch)
+        return fj_err(FAJIT_E_INVAL, "a context without a device needs `arch`, e.g. \"sm_90\"");
+    int err = fj_arch_parse(params->arch, &cc);
+    if (err)
+        return err;
+    if (!fj_gpu_for_cc(cc, &ctx->jit.gpu))
+        return fj_err(FAJIT_E_UNSUPPORTED, "no GPU model of compute capability %d.%d is known",
+                      cc / 10, cc % 10);
+    return FAJIT_OK;
+}
+
+static int open_driver(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+{
+    const struct fj_cuda *cuda;
+    int ordinal = params->device_ordinal;
+    int err = FAJIT_OK;
+    if (ctx->device_kind == FAJIT_DEVICE_EMULATED) {
+        cuda = fj_emu_driver();
+        ordinal = fj_emu_find_gpu(params->emulated_gpu ? params->emulated_gpu : "h200");
+        if (ordinal < 0)
+            return fj_err_context(FAJIT_E_INVAL, "emulated GPU");
+    } else {
+        err = fj_cuda_open(&cuda);
+    }
+    if (err == 0)
+        err = fj_device_open(cuda, params->cu_context, ordinal, &ctx->jit.device);
+    if (err)
+        return err;
+    ctx->jit.has_device = true;
+    ctx->jit.gpu = ctx->jit.device.gpu;
+    if (ctx->device_kind == FAJIT_DEVICE_EMULATED)
+        fj_emu_set_check(ctx->jit.device.context, params->emulated_check);
+    return FAJIT_OK;
+}
+
+static int open_parts(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+{
+    ctx->device_kind = params->device;
+    ctx->emulated_check = params->emulated_check;
+    ctx->template_dir = copy_string(params->template_dir);
+    ctx->dump_dir = copy_string(params->dump_dir);
+    ctx->nvrtc_path = copy_string(params->nvrtc_path);
+    ctx->cache_dir = copy_string(params->cache_dir);
+
+    struct fj_jit *jit = &ctx->jit;
+    jit->log = (struct fj_log){params->log, params->log_user, params->log_level};
+    jit->template_dir = ctx->template_dir;
+    jit->dump_dir = ctx->dump_dir;
+    jit->nvrtc_path = ctx->nvrtc_path;
+    jit->no_compile = params->no_compile;
+    jit->nvrtc_match = env_flag("FAJIT_NVRTC_MATCH");
+    jit->want_ptx = params->device == FAJIT_DEVICE_EMULATED;
+    jit->lineinfo = jit->want_ptx; // the emulated device names CUDA lines in its reports
+
+    int err =
+        params->device == FAJIT_DEVICE_NONE ? open_none(ctx, params) : open_driver(ctx, params);
+    if (err)
+        return err;
+    jit->mem = fj_mem_create();
+    if (!jit->mem)
+        return fj_err(FAJIT_E_NOMEM, "no memory for a context");
+    return fj_disk_open(
+        &(struct fj_disk_params){
+            .dir = ctx->cache_dir,
+            .read_only = params->cache_mode == FAJIT_CACHE_RO,
+            .off = params->cache_mode == FAJIT_CACHE_OFF,
+            .max_bytes = params->cache_max_bytes,
+            .log = &jit->log,
+        },
+        &jit->disk);
+}
+
+int fajit_ctx_create(const struct fajit_ctx_params *params, struct fajit_ctx **ret_ctx)
+{
+    struct fajit_ctx_params known = {.struct_size = sizeof(known)};
+    int err = FAJIT_OK;
+    if (!ret_ctx)
+        return fj_err(FAJIT_E_INVAL, "fajit_ctx_create: ret_ctx is NULL");
+    if (params)
+        err = fj_take_struct("fajit_ctx_params", params, &known, sizeof(known));
+    if (err == 0)
+        err = read_environment(&known);
+    if (err)
+        return err;
+
+    struct fajit_ctx *ctx = calloc(1, sizeof(*ctx));
+    if (!ctx)
+        return fj_err(FAJIT_E_NOMEM, "no memory for a context");
+    err = open_parts(ctx, &known);
+    if (err) {
+        fajit_ctx_destroy(&ctx);
+        return err;
+    }
+    *ret_ctx = ctx;
+    return FAJIT_OK;
+}
+
+static void free_kernel(void *user, void *kernel)
+{
+    struct fj_jit *jit = user;
+    fj_log(&jit->log, FAJIT_LOG_WARN, "a plan outlived its context: destroy plans first");
+    (void)kernel; // the plan still points at it: leaking beats a crash
+}
+
+void fajit_ctx_destroy(struct fajit_ctx **ctx)
+{
+    if (!ctx || !*ctx)
+        return;
+    struct fj_jit *jit = &(*ctx)->jit;
+    if (jit->mem)
+        fj_mem_destroy(&jit->mem, free_kernel, jit);
+    if (jit->disk)
+        fj_disk_close(&jit->disk);
+    if (jit->has_device)
+        fj_device_close(&jit->device);
+    free((*ctx)->template_dir);
+    free((*ctx)->dump_dir);
+    free((*ctx)->nvrtc_path);
+    free((*ctx)->cache_dir);
+    free(*ctx);
+    *ctx = NULL;
+}

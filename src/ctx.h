@@ -1,0 +1,31 @@
+// The context: settings, read once, and the pipeline that works with them.
+#ifndef FJ_CTX_H
+#define FJ_CTX_H
+
+#include "jit.h"
+
+struct fajit_ctx {
+    struct fj_jit jit;
+    enum fajit_device_kind device_kind; // never DEFAULT
+    bool emulated_check;
+    char *template_dir, *dump_dir, *nvrtc_path, *cache_dir; // own copies; NULL when unset
+};
+
+struct fajit_plan {
+    struct fajit_ctx *ctx;
+    struct fj_kernel *kernel;
+    struct fj_choice choice;
+    bool loaded;
+    enum fajit_origin origin;
+    struct fj_times times; // zero when the kernel was in memory
+    char config[FAJIT_CONFIG_MAX];
+};
+
+// Copies a caller's versioned struct into the library's: missing fields become zero.
+// FAJIT_E_INVAL when struct_size is 0, or when a newer caller set fields unknown here.
+int fj_take_struct(const char *name, const void *from, void *ret_to, size_t known_bytes);
+
+// Writes the library's struct into a caller's that may be shorter.
+int fj_give_struct(const char *name, const void *from, size_t known_bytes, void *ret_to);
+
+#endif

@@ -1,0 +1,74 @@
+// The pipeline: a checked problem with its configuration in, a loaded kernel out.
+#ifndef FJ_JIT_H
+#define FJ_JIT_H
+
+#include <stdatomic.h>
+
+#include "cache/disk.h"
+#include "cache/mem.h"
+#include "codegen/template.h"
+#include "cuda/module.h"
+#include "cuda/nvrtc.h"
+#include "kernels/kernel.h"
+
+struct fj_jit_counters {
+    atomic_uint_least64_t memory_hits, disk_hits, misses, compiles;
+};
+
+// What the pipeline works with; owned by a context.
+struct fj_jit {
+    struct fj_log log;
+    const char *template_dir, *dump_dir, *nvrtc_path; // NULL: none
+    bool no_compile, nvrtc_match, lineinfo;
+    bool want_ptx;   // the emulated device executes PTX
+    bool has_device; // else kernels are compiled, never loaded
+    struct fj_device device;
+    struct fj_gpu gpu; // of the device, or the model compiled for
+    struct fj_mem *mem;
+    struct fj_disk *disk;
+    struct fj_jit_counters counters;
+    _Atomic(const struct fj_nvrtc *) nvrtc; // NULL until something was compiled
+};
+
+struct fj_times {
+    double render_us, key_us, disk_us, compile_us, load_us, publish_us;
+};
+
+// One kernel of this process, shared by every plan with the same text. Immutable once published.
+struct fj_kernel {
+    struct fj_key slot;      // in fj_mem: digest of class and parameters
+    struct fj_key key;       // of the cache entry: digest of the rendered text and its target
+    struct fj_choice choice; // sizes in it are those of the first plan: do not use
+    char name[160];
+    struct fj_target target;
+    struct fj_rendering rendering;
+    void *image;
+    size_t image_bytes;
+    char nvrtc[48];
+    int registers, spill_bytes, local_bytes, smem_static_bytes, smem_dynamic_bytes, threads;
+    int ctas_per_sm; // 0 without a device
+    struct fj_module module;
+    enum fajit_origin origin;
+    struct fj_times times; // of making it
+};
+
+struct fj_jit_request {
+    const struct fj_choice *choice;
+    bool cached_only; // FAJIT_E_NOT_CACHED instead of a compile
+    bool capturing;   // FAJIT_E_CAPTURE instead of a compile or a load
+    bool no_load;
+};
+
+// A kernel with one more reference; release it with fj_jit_release. `ret_hit` may be NULL.
+int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
+                  struct fj_kernel **ret_kernel, bool *ret_hit);
+void fj_jit_release(struct fj_jit *jit, struct fj_kernel *kernel);
+
+// Renders without compiling: for reading. `watches`: see codegen/template.h.
+int fj_jit_render(struct fj_jit *jit, const struct fj_choice *choice, bool watches,
+                  char ret_name[160], struct fj_rendering *ret_rendering);
+
+// PTX of a kernel's text, whatever its image is. The caller frees it.
+int fj_jit_ptx(struct fj_jit *jit, const struct fj_kernel *kernel, char **ret_ptx);
+
+#endif

@@ -1,0 +1,28 @@
+// The steps of src/jit.c, in its order.
+#ifndef FJ_JIT_STEPS_H
+#define FJ_JIT_STEPS_H
+
+#include "jit.h"
+
+// Key of the in-process table: everything the text bakes in, without rendering it.
+struct fj_key fj_step_slot(const struct fj_jit_request *request);
+
+int fj_step_render(struct fj_jit *jit, struct fj_kernel *kernel);
+int fj_step_key(struct fj_jit *jit, struct fj_kernel *kernel);
+// True when the image came from a cache layer.
+bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel);
+// Compiles unless another process publishes the entry meanwhile; publishes what it made.
+int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
+                    struct fj_kernel *kernel);
+int fj_step_load(struct fj_jit *jit, const struct fj_jit_request *request,
+                 struct fj_kernel *kernel);
+
+void fj_kernel_free(struct fj_jit *jit, struct fj_kernel *kernel); // NULL is fine
+
+int fj_render_choice(struct fj_jit *jit, const struct fj_choice *choice, bool watches,
+                     char ret_name[160], struct fj_rendering *ret_rendering);
+int fj_compile_rendering(struct fj_jit *jit, const struct fj_rendering *rendering, const char *name,
+                         const struct fj_key *key, bool want_ptx, struct fj_target *ret_target,
+                         struct fj_compiled *ret_compiled);
+
+#endif

@@ -1,0 +1,309 @@
+// Every kernel against the fp64 reference, on a GPU or on the emulated device, from one list.
+//
+//     numeric --device emu|0 [--seed N] [--texts N] [--runs N] [--max-flops F] [--only WORD]
+//
+// Baked axes make kernel texts (each costs a compile), run-time axes make runs of a text. Both are
+// pairwise samples drawn by the seed. Exit code 77: no device.
+#include <getopt.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "case.h"
+#include "pairwise.h"
+
+#define TEXTS_MAX 200
+#define RUNS_MAX 64
+#define SKIP 77
+
+struct settings {
+    const char *device, *only;
+    uint64_t seed;
+    int texts, runs;
+    double max_flops;
+};
+
+struct totals {
+    int passed, failed, skipped;
+};
+
+// --- Baked axes -------------------------------------------------------------------------------
+
+static const char *const kernels[] = {
+    "kernel=simt,variant=v2", "kernel=simt,variant=v1",        "kernel=simt,variant=persistent",
+    "kernel=mma,variant=v2",  "kernel=mma,variant=v1",         "kernel=mma,variant=persistent",
+    "kernel=sm90,variant=v2", "kernel=sm90,variant=persistent"};
+static const char *const dtypes[] = {"bf16", "f16", "f32"};
+static const char *const dims[] = {"d64",  "d128", "d8",   "d40",      "d80",   "d96",
+                                   "d160", "d192", "d256", "d192/128", "d72/40"};
+static const char *const masks[] = {"", ",causal", ",causal=tl"};
+static const char *const switches[] = {"", ",lse", ",seqlens=k,lse", ",seqlens", ",seqlens=q"};
+static const char *const layouts[] = {"bshd", "bhsd", "nsd"};
+static const char *const aligns[] = {"", ",align=2"};
+
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+static int baked_counts(int *ret_counts)
+{
+    const int counts[] = {COUNT(kernels),  COUNT(dtypes),  COUNT(dims),  COUNT(masks),
+                          COUNT(switches), COUNT(layouts), COUNT(aligns)};
+    memcpy(ret_counts, counts, sizeof(counts));
+    return COUNT(counts);
+}
+
+static void baked_text(const int *row, char *ret_text, size_t size)
+{
+    // fp32 promises at least its own size.
+    bool f32 = strcmp(dtypes[row[1]], "f32") == 0;
+    const char *align = row[6] == 0 ? "" : f32 ? ",align=4" : aligns[row[6]];
+    snprintf(ret_text, size, "attn:%s,%s,%s%s%s,%s%s", dtypes[row[1]], dims[row[2]],
+             layouts[row[5]], masks[row[3]], switches[row[4]], kernels[row[0]], align);
+}
+
+// --- Run-time axes ----------------------------------------------------------------------------
+
+static const int seqs[][2] = {{1, 1},     {1, 147},     {1, 239},     {3, 799},
+                              {64, 128},  {113, 203},   {108, 256},   {127, 513},
+                              {128, 217}, {239, 1},     {256, 512},   {512, 256},
+                              {799, 3},   {1023, 1024}, {1024, 1023}, {300, 300}};
+static const int heads[][2] = {{1, 1}, {6, 6}, {6, 2}, {6, 1}, {8, 1}, {7, 1}, {32, 4}};
+static const int batches[] = {1, 3};
+static const enum case_storage storages[] = {CASE_COMPACT, CASE_PADDED, CASE_OFFSET,
+                                             CASE_PACKED_QKV};
+static const enum case_values values[] = {CASE_NORMAL, CASE_EXTREME, CASE_DIRTY_TAIL};
+static const enum case_lengths lengths[] = {CASE_RANDOM_LENGTHS, CASE_FULL_LENGTHS,
+                                            CASE_ZERO_LENGTHS, CASE_ONE_KEY};
+static const float scales[] = {0, 0.3f, -0.2f};
+
+static int run_counts(int *ret_counts)
+{
+    const int counts[] = {COUNT(seqs),   COUNT(heads),   COUNT(batches), COUNT(storages),
+                          COUNT(values), COUNT(lengths), COUNT(scales)};
+    memcpy(ret_counts, counts, sizeof(counts));
+    return COUNT(counts);
+}
+
+static double flops_of(const struct fajit_problem *problem)
+{
+    const struct fajit_attn_desc *p = &problem->attn;
+    return 4.0 * (double)(p->batch * p->heads_q * p->seq_q * p->seq_k) * p->head_dim;
+}
+
+static void apply_run(const int *row, uint64_t seed, struct fajit_problem *problem,
+                      struct case_options *options)
+{
+    struct fajit_attn_desc *p = &problem->attn;
+    p->seq_q = seqs[row[0]][0];
+    p->seq_k = seqs[row[0]][1];
+    p->heads_q = heads[row[1]][0];
+    p->heads_kv = heads[row[1]][1];
+    p->batch = batches[row[2]];
+    *options = (struct case_options){
+        .seed = seed,
+        .storage = storages[row[3]],
+        .values = values[row[4]],
+        .lengths = lengths[row[5]],
+        .scale = scales[row[6]],
+        .full = true,
+    };
+    // A packed projection needs one length, one head dim and the BSHD order.
+    if (options->storage == CASE_PACKED_QKV) {
+        if (p->layout == FAJIT_BSHD && (!p->head_dim_v || p->head_dim_v == p->head_dim))
+            p->seq_k = p->seq_q;
+        else
+            options->storage = CASE_PADDED;
+    }
+    if (options->values == CASE_EXTREME)
+        options->scale = 0;
+}
+
+// --- Running ----------------------------------------------------------------------------------
+
+static void report_failure(const char *text, const struct fajit_problem *problem,
+                           const struct case_options *options, const char *message)
+{
+    static const char *const storage_names[] = {"compact", "padded", "packed", "offset"};
+    static const char *const value_names[] = {"normal", "extreme", "integers", "dirty"};
+    const struct fajit_attn_desc *p = &problem->attn;
+    printf("FAIL %s: %s\n  repeat: fajit-bench verify %s,b%lld,h%lld/%lld,q%lld,k%lld --seed "
+           "%" PRIu64 " --storage %s --values %s --full\n",
+           text, message, text, (long long)p->batch, (long long)p->heads_q, (long long)p->heads_kv,
+           (long long)p->seq_q, (long long)p->seq_k, options->seed, storage_names[options->storage],
+           value_names[options->values]);
+    fflush(stdout);
+}
+
+static void run_case(struct fajit_ctx *ctx, const char *text, const struct fajit_problem *problem,
+                     const struct case_options *options, struct totals *totals)
+{
+    struct fcase c;
+    struct case_result result;
+    int err = case_create(ctx, problem, options, &c);
+    if (err == 0) {
+        err = case_check(&c, &result);
+        case_destroy(&c);
+    }
+    if (err == 0 && result.ok) {
+        totals->passed++;
+        return;
+    }
+    totals->failed++;
+    report_failure(text, problem, options, err ? fajit_last_error() : result.message);
+}
+
+static void run_text(struct fajit_ctx *ctx, const struct settings *settings, const char *text,
+                     uint64_t seed, struct totals *totals)
+{
+    struct fajit_problem problem, sized;
+    struct case_options options;
+    int counts[PAIRWISE_AXES_MAX], rows[RUNS_MAX][PAIRWISE_AXES_MAX];
+    if (fajit_problem_parse(text, &problem)) {
+        printf("FAIL %s: %s\n", text, fajit_last_error());
+        totals->failed++;
+        return;
+    }
+    int axes = run_counts(counts), done = 0;
+    int total = pairwise(counts, axes, seed, rows, RUNS_MAX);
+    for (int i = 0; i < total && done < settings->runs; i++) {
+        sized = problem;
+        apply_run(rows[i], seed + (uint64_t)i, &sized, &options);
+        if (flops_of(&sized) > settings->max_flops)
+            continue;
+        run_case(ctx, text, &sized, &options, totals);
+        done++;
+    }
+}
+
+struct warmer {
+    struct fajit_ctx *ctx;
+    char (*texts)[160];
+    int count;
+    atomic_int next;
+};
+
+// Compiles ahead on all cores: plans are thread-safe, and the cache keeps what they make.
+static void *warm(void *user)
+{
+    struct warmer *w = user;
+    for (int i; (i = atomic_fetch_add(&w->next, 1)) < w->count;) {
+        struct fajit_problem problem;
+        struct fajit_plan *plan = NULL;
+        if (fajit_problem_parse(w->texts[i], &problem) == 0)
+            (void)fajit_plan_create(w->ctx, &problem, NULL, &plan);
+        fajit_plan_destroy(&plan);
+    }
+    return NULL;
+}
+
+static void warm_all(struct fajit_ctx *ctx, char (*texts)[160], int count)
+{
+    enum { THREADS = 16 };
+    struct warmer warmer = {ctx, texts, count, 0};
+    pthread_t threads[THREADS];
+    int started = 0;
+    while (started < THREADS && pthread_create(&threads[started], NULL, warm, &warmer) == 0)
+        started++;
+    while (started > 0)
+        pthread_join(threads[--started], NULL);
+}
+
+static int choose_texts(struct fajit_ctx *ctx, const struct settings *settings,
+                        char (*ret_texts)[160], struct totals *totals)
+{
+    static int rows[TEXTS_MAX][PAIRWISE_AXES_MAX];
+    int counts[PAIRWISE_AXES_MAX], chosen = 0;
+    int axes = baked_counts(counts);
+    int total = pairwise(counts, axes, settings->seed, rows, TEXTS_MAX);
+    for (int i = 0; i < total && chosen < settings->texts; i++) {
+        struct fajit_problem problem;
+        baked_text(rows[i], ret_texts[chosen], sizeof(ret_texts[chosen]));
+        if (settings->only && !strstr(ret_texts[chosen], settings->only))
+            continue;
+        if (fajit_problem_parse(ret_texts[chosen], &problem)) {
+            printf("FAIL %s: %s\n", ret_texts[chosen], fajit_last_error());
+            totals->failed++;
+            continue;
+        }
+        if (fajit_problem_check(ctx, &problem) == FAJIT_E_UNSUPPORTED)
+            totals->skipped++;
+        else
+            chosen++;
+    }
+    return chosen;
+}
+
+static int open_device(const struct settings *settings, struct fajit_ctx **ret_ctx)
+{
+    struct fajit_ctx_params params = {.struct_size = sizeof(params)};
+    params.device = strcmp(settings->device, "emu") ? FAJIT_DEVICE_CUDA : FAJIT_DEVICE_EMULATED;
+    params.device_ordinal = atoi(settings->device);
+    return fajit_ctx_create(&params, ret_ctx);
+}
+
+static bool take_option(struct settings *s, int opt)
+{
+    switch (opt) {
+    case 'd':
+        s->device = optarg;
+        return true;
+    case 's':
+        s->seed = strtoull(optarg, NULL, 0);
+        return true;
+    case 't':
+        s->texts = atoi(optarg);
+        return s->texts > 0 && s->texts <= TEXTS_MAX;
+    case 'r':
+        s->runs = atoi(optarg);
+        return s->runs > 0;
+    case 'f':
+        s->max_flops = atof(optarg);
+        return s->max_flops > 0;
+    case 'o':
+        s->only = optarg;
+        return true;
+    default:
+        return false;
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"device", required_argument, NULL, 'd'},
+                                                 {"seed", required_argument, NULL, 's'},
+                                                 {"texts", required_argument, NULL, 't'},
+                                                 {"runs", required_argument, NULL, 'r'},
+                                                 {"max-flops", required_argument, NULL, 'f'},
+                                                 {"only", required_argument, NULL, 'o'},
+                                                 {0}};
+    struct settings settings = {
+        .device = "0", .seed = 1, .texts = TEXTS_MAX, .runs = 12, .max_flops = 1e12};
+    for (int opt; (opt = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
+        if (!take_option(&settings, opt))
+            return 2;
+
+    struct fajit_ctx *ctx = NULL;
+    int err = open_device(&settings, &ctx);
+    if (err == FAJIT_E_NO_DEVICE) {
+        printf("skipped: %s\n", fajit_last_error());
+        return SKIP;
+    }
+    if (err) {
+        printf("FAIL context: %s\n", fajit_last_error());
+        return 1;
+    }
+    static char texts[TEXTS_MAX][160];
+    struct totals totals = {0};
+    printf("seed %" PRIu64 "\n", settings.seed);
+    int count = choose_texts(ctx, &settings, texts, &totals);
+    warm_all(ctx, texts, count);
+    for (int i = 0; i < count; i++)
+        run_text(ctx, &settings, texts[i], settings.seed * 1000003u + (uint64_t)i, &totals);
+    fajit_ctx_destroy(&ctx);
+    printf("%d texts on %s\n", count, settings.device);
+    printf("%d passed, %d failed, %d skipped\n", totals.passed, totals.failed, totals.skipped);
+    return totals.failed || totals.passed == 0;
+}

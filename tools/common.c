@@ -1,0 +1,171 @@
+#include "common.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *tool_name = "fajit";
+
+bool tool_option(struct tool_options *options, int opt, const char *usage)
+{
+    switch (opt) {
+    case 'a':
+        options->arch = optarg;
+        return true;
+    case 'c':
+        options->config = optarg;
+        return true;
+    case 'd':
+        options->device = optarg;
+        return true;
+    case 'C':
+        options->cache_dir = optarg;
+        return true;
+    case 'D':
+        options->dump_dir = optarg;
+        return true;
+    case 'j':
+        options->json = true;
+        return true;
+    case 'v':
+        options->verbose++;
+        return true;
+    case 'h':
+        fputs(usage, stdout);
+        exit(0);
+    case 'V':
+        printf("%s %s\n", tool_name, fajit_version());
+        exit(0);
+    default:
+        return false;
+    }
+}
+
+int tool_fail(const char *what)
+{
+    fprintf(stderr, "%s: %s%s%s\n", tool_name, what ? what : "", what ? ": " : "",
+            fajit_last_error());
+    return 1;
+}
+
+int tool_usage(const char *usage)
+{
+    fputs(usage, stderr);
+    return 2;
+}
+
+static void print_log(void *user, enum fajit_log_level level, const char *text)
+{
+    static const char *const names[] = {"", "error", "warning", "info", "debug"};
+    (void)user;
+    fprintf(stderr, "%s: %s: %s\n", tool_name, names[level], text);
+}
+
+int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
+{
+    struct fajit_ctx_params params = {
+        .struct_size = sizeof(params),
+        .arch = options->arch,
+        .cache_dir = options->cache_dir,
+        .dump_dir = options->dump_dir,
+        .log = print_log,
+        .log_level = options->verbose > 0 ? FAJIT_LOG_DEBUG : FAJIT_LOG_NONE,
+    };
+    if (options->arch)
+        params.device = FAJIT_DEVICE_NONE;
+    if (options->device && strcmp(options->device, "emu") == 0) {
+        params.device = FAJIT_DEVICE_EMULATED;
+    } else if (options->device) {
+        char *end;
+        params.device = FAJIT_DEVICE_CUDA;
+        params.device_ordinal = (int)strtol(options->device, &end, 10);
+        if (*end) {
+            fprintf(stderr, "%s: --device %s is neither an ordinal nor 'emu'\n", tool_name,
+                    options->device);
+            return FAJIT_E_INVAL;
+        }
+    }
+    int err = fajit_ctx_create(&params, ret_ctx);
+    if (err)
+        tool_fail(NULL);
+    if (err == FAJIT_E_NO_DEVICE && !options->device)
+        fprintf(stderr,
+                "%s: without a GPU, use --arch sm_90 to render and compile, or --device emu to "
+                "run on the CPU\n",
+                tool_name);
+    return err;
+}
+
+int tool_problem(const struct tool_options *options, const char *text,
+                 struct fajit_problem *ret_problem)
+{
+    int err = fajit_problem_parse(text, ret_problem);
+    if (err) {
+        tool_fail(NULL);
+        return err;
+    }
+    if (!options->config)
+        return 0;
+    size_t used = strlen(ret_problem->config);
+    int len = snprintf(ret_problem->config + used, sizeof(ret_problem->config) - used, "%s%s",
+                       used ? "," : "", options->config);
+    if (len < 0 || used + (size_t)len >= sizeof(ret_problem->config)) {
+        fprintf(stderr, "%s: --config %s is too long\n", tool_name, options->config);
+        return FAJIT_E_INVAL;
+    }
+    return 0;
+}
+
+bool tool_problem_complete(const struct fajit_problem *problem, const char *text)
+{
+    const struct fajit_attn_desc *a = &problem->attn;
+    const struct fajit_gemm_desc *g = &problem->gemm;
+    const struct {
+        const char *word;
+        int64_t value;
+    } attn[] = {{"b", a->batch}, {"h", a->heads_q}, {"q", a->seq_q}, {"k", a->seq_k}},
+      gemm[] = {{"m", g->m}, {"n", g->n}, {"k", g->k}, {"m", g->m}};
+    for (int i = 0; i < 4; i++) {
+        bool is_gemm = problem->op == FAJIT_OP_GEMM;
+        if (is_gemm ? gemm[i].value : attn[i].value)
+            continue;
+        fprintf(stderr, "%s: %s leaves '%s' open; running needs every size, e.g. %s64\n", tool_name,
+                text, is_gemm ? gemm[i].word : attn[i].word, is_gemm ? gemm[i].word : attn[i].word);
+        return false;
+    }
+    return true;
+}
+
+const char *tool_origin(enum fajit_origin origin)
+{
+    static const char *const names[] = {
+        [FAJIT_FROM_MEMORY] = "memory",
+        [FAJIT_FROM_DISK] = "disk cache",
+        [FAJIT_FROM_PACK] = "pack",
+        [FAJIT_FROM_COMPILE] = "compiled",
+    };
+    return names[origin];
+}
+
+void tool_print_times(const struct fajit_plan_info *info)
+{
+    const struct {
+        const char *step;
+        double us;
+    } steps[] = {{"render", info->render_us},   {"key", info->key_us},
+                 {"disk", info->disk_us},       {"compile", info->compile_us},
+                 {"publish", info->publish_us}, {"load", info->load_us}};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
+        if (steps[i].us > 0)
+            printf("  %-8s %10.3f ms\n", steps[i].step, steps[i].us / 1e3);
+}
+
+const char *tool_bytes(double bytes, char ret_text[32])
+{
+    static const char *const units[] = {"B", "KB", "MB", "GB", "TB"};
+    int unit = 0;
+    for (; bytes >= 1000 && unit < 4; unit++)
+        bytes /= 1000;
+    snprintf(ret_text, 32, unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
+    return ret_text;
+}

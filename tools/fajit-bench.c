@@ -1,0 +1,235 @@
+// fajit-bench: time and verify one problem on a device.
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cjson/cJSON.h>
+
+#include "case.h"
+#include "common.h"
+
+static const char usage[] =
+    "usage: fajit-bench COMMAND PROBLEM.. [options]\n"
+    "\n"
+    "  run      time the kernel: median and quartiles\n"
+    "  verify   compare with the fp64 reference\n"
+    "  tour     both, with every step explained: the first thing to try\n"
+    "\n"
+    "  --seed N            of the inputs (printed; default drawn from the clock)\n"
+    "  --full              verify every row, however long that takes\n"
+    "  --storage WORD      compact, padded, packed or offset\n"
+    "  --values WORD       normal, extreme, integers or dirty\n"
+    "  --repeats N         timed launches (default 20)\n" TOOL_OPTIONS_HELP "\n"
+    "example: fajit-bench verify attn:bf16,b2,h8/2,q1024,k1024,d128,bshd,causal\n";
+
+struct bench_options {
+    struct tool_options tool;
+    struct case_options cases;
+    int repeats;
+};
+
+static double rate(const struct fajit_plan_info *info, double us)
+{
+    return info->flops / us / 1e6;
+}
+
+static int time_case(struct fcase *c, const struct bench_options *options,
+                     struct fajit_time *ret_time)
+{
+    struct fajit_time_params params = {.struct_size = sizeof(params), .repeats = options->repeats};
+    *ret_time = (struct fajit_time){.struct_size = sizeof(*ret_time)};
+    return fajit_plan_time(c->plan, case_args(c), &params, ret_time);
+}
+
+static void time_json(const char *text, struct fcase *c, const struct fajit_plan_info *info,
+                      const struct fajit_time *time)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "problem", text);
+    cJSON_AddStringToObject(json, "kernel", fajit_plan_name(c->plan));
+    cJSON_AddStringToObject(json, "config", info->config);
+    cJSON_AddNumberToObject(json, "median_us", time->median_us);
+    cJSON_AddNumberToObject(json, "p25_us", time->p25_us);
+    cJSON_AddNumberToObject(json, "p75_us", time->p75_us);
+    cJSON_AddNumberToObject(json, "min_us", time->min_us);
+    cJSON_AddNumberToObject(json, "tflops", rate(info, time->median_us));
+    char *line = cJSON_PrintUnformatted(json);
+    puts(line ? line : "{}");
+    free(line);
+    cJSON_Delete(json);
+}
+
+static int run_time(struct fcase *c, const struct bench_options *options, const char *text)
+{
+    struct fajit_plan_info info = {.struct_size = sizeof(info)};
+    struct fajit_time time;
+    if (fajit_plan_info(c->plan, &info) || time_case(c, options, &time))
+        return tool_fail(text);
+    if (options->tool.json)
+        time_json(text, c, &info, &time);
+    else
+        printf("%9.2f us [%.2f, %.2f]  %7.1f TFLOP/s  %s\n", time.median_us, time.p25_us,
+               time.p75_us, rate(&info, time.median_us), fajit_plan_name(c->plan));
+    return 0;
+}
+
+static void repeat_line(const struct bench_options *options, const char *text)
+{
+    static const char *const storages[] = {"compact", "padded", "packed", "offset"};
+    static const char *const values[] = {"normal", "extreme", "integers", "dirty"};
+    printf("  repeat: fajit-bench verify %s --seed %" PRIu64 " --storage %s --values %s%s%s\n",
+           text, options->cases.seed, storages[options->cases.storage],
+           values[options->cases.values], options->tool.config ? " --config " : "",
+           options->tool.config ? options->tool.config : "");
+}
+
+static int run_verify(struct fcase *c, const struct bench_options *options, const char *text)
+{
+    struct case_result result;
+    if (case_check(c, &result))
+        return tool_fail(text);
+    printf("%s  error %.3g (allowed %.3g; plain low precision %.3g), %" PRId64
+           " elements, seed %" PRIu64 "  %s\n",
+           result.ok ? "ok  " : "FAIL", result.max_error, result.bound, result.plain_error,
+           result.checked, options->cases.seed, fajit_plan_name(c->plan));
+    if (result.ok)
+        return 0;
+    printf("  %s\n", result.message);
+    repeat_line(options, text);
+    return 1;
+}
+
+static int run_tour(struct fcase *c, const struct bench_options *options, const char *text)
+{
+    struct fajit_plan_info info = {.struct_size = sizeof(info)};
+    struct fajit_device_info device = {.struct_size = sizeof(device)};
+    struct case_result result;
+    struct fajit_time time;
+    char bytes[32];
+    if (fajit_plan_info(c->plan, &info) || fajit_ctx_device(c->ctx, &device))
+        return tool_fail(text);
+    printf("problem   %s\n", text);
+    printf("device    %s (%s)%s\n", device.name, device.arch,
+           device.emulated ? ", emulated: the CPU executes the PTX" : "");
+    printf("kernel    %s\n", fajit_plan_name(c->plan));
+    printf("          from %s; template %s, %s\n", tool_origin(info.origin), info.template_name,
+           info.config);
+    tool_print_times(&info);
+    printf("cost      %.4g GFLOP, %s at least, %d threads and %d bytes of shared memory per CTA\n",
+           info.flops / 1e9, tool_bytes(info.bytes, bytes), info.threads, info.smem_bytes);
+    if (case_check(c, &result))
+        return tool_fail(text);
+    printf("checked   %s: error %.3g against the fp64 reference (allowed %.3g), %" PRId64
+           " elements in %.0f ms\n",
+           result.ok ? "ok" : "FAILED", result.max_error, result.bound, result.checked,
+           result.reference_us / 1e3);
+    if (!result.ok)
+        printf("          %s\n", result.message);
+    if (!device.emulated && time_case(c, options, &time) == 0)
+        printf("time      %.1f us median [%.1f, %.1f], %.1f TFLOP/s\n", time.median_us, time.p25_us,
+               time.p75_us, rate(&info, time.median_us));
+    if (options->tool.dump_dir)
+        printf("source    %s/%s.cu\n", options->tool.dump_dir, fajit_plan_name(c->plan));
+    printf("\nnext      fajit-inspect render %s%s%s\n", text, device.emulated ? " --arch " : "",
+           device.emulated ? device.arch : "");
+    printf("          run this again: the kernel now comes from the cache\n");
+    return result.ok ? 0 : 1;
+}
+
+struct command {
+    const char *name;
+    int (*run)(struct fcase *c, const struct bench_options *options, const char *text);
+};
+
+static const struct command commands[] = {
+    {"run", run_time}, {"verify", run_verify}, {"tour", run_tour}};
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    fprintf(stderr, "fajit-bench: unknown command '%s'\n\n", name);
+    return NULL;
+}
+
+static int find_word(const char *option, const char *word, const char *const *words, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(words[i], word) == 0)
+            return i;
+    fprintf(stderr, "fajit-bench: --%s %s is not known\n", option, word);
+    return -1;
+}
+
+static bool bench_option(struct bench_options *options, int opt)
+{
+    static const char *const storages[] = {"compact", "padded", "packed", "offset"};
+    static const char *const values[] = {"normal", "extreme", "integers", "dirty"};
+    int index;
+    switch (opt) {
+    case 's':
+        options->cases.seed = strtoull(optarg, NULL, 0);
+        return true;
+    case 'f':
+        options->cases.full = true;
+        return true;
+    case 'r':
+        options->repeats = atoi(optarg);
+        return options->repeats > 0;
+    case 'S':
+        index = find_word("storage", optarg, storages, 4);
+        options->cases.storage = (enum case_storage)index;
+        return index >= 0;
+    case 'W':
+        index = find_word("values", optarg, values, 4);
+        options->cases.values = (enum case_values)index;
+        return index >= 0;
+    default:
+        return false;
+    }
+}
+
+static int run_problem(struct fajit_ctx *ctx, const struct bench_options *options,
+                       const struct command *command, const char *text)
+{
+    struct fajit_problem problem;
+    struct fcase c;
+    if (tool_problem(&options->tool, text, &problem) || !tool_problem_complete(&problem, text))
+        return 1;
+    if (case_create(ctx, &problem, &options->cases, &c))
+        return tool_fail(text);
+    int code = command->run(&c, options, text);
+    case_destroy(&c);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"seed", required_argument, NULL, 's'},
+                                                 {"full", no_argument, NULL, 'f'},
+                                                 {"storage", required_argument, NULL, 'S'},
+                                                 {"values", required_argument, NULL, 'W'},
+                                                 {"repeats", required_argument, NULL, 'r'},
+                                                 TOOL_LONG_OPTIONS,
+                                                 {0}};
+    struct bench_options options = {.cases.seed = (uint64_t)time(NULL)};
+    tool_name = "fajit-bench";
+    for (int opt; (opt = getopt_long(argc, argv, "vh", long_options, NULL)) != -1;)
+        if (!bench_option(&options, opt) && !tool_option(&options.tool, opt, usage))
+            return tool_usage(usage);
+    const struct command *command = optind + 1 < argc ? find_command(argv[optind]) : NULL;
+    if (!command)
+        return tool_usage(usage);
+
+    struct fajit_ctx *ctx = NULL;
+    if (tool_context(&options.tool, &ctx))
+        return 1;
+    int code = 0;
+    for (int i = optind + 1; i < argc; i++)
+        code |= run_problem(ctx, &options, command, argv[i]);
+    fajit_ctx_destroy(&ctx);
+    return code;
+}
