@@ -20,8 +20,17 @@
 int fj_attn_args_check(const struct fj_attn *fixed, const struct fajit_attn_args *from,
                        struct fj_attn_args *ret_args);
 
+// The same for a computation on the host: Q, K, V, lengths and scale only. O, LSE, workspace and
+// the promised alignment are not looked at.
+int fj_attn_inputs_check(const struct fj_attn *fixed, const struct fajit_attn_args *from,
+                         struct fj_attn_args *ret_args);
+
 // Views are (batch, rows, columns, 1) as stored; 2-D tensors have batch 1.
 int fj_gemm_args_check(const struct fj_gemm *fixed, const struct fajit_gemm_args *from,
                        struct fj_gemm_args *ret_args);
+
+// The same on the host: C only when the problem has `beta`, no workspace and no alignment.
+int fj_gemm_inputs_check(const struct fj_gemm *fixed, const struct fajit_gemm_args *from,
+                         struct fj_gemm_args *ret_args);
 
 #endif

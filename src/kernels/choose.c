@@ -103,9 +103,21 @@ int fj_kernel_choose(const struct fj_problem *problem, const struct fj_gpu *gpu,
     return fj_kernel_choose_from(fj_kernel_classes, problem, gpu, ret_choice);
 }
 
-void fj_kernel_symbol(const struct fj_choice *choice, struct fj_buf *ret_text)
+int fj_kernel_symbol(const struct fj_choice *choice, char *ret_name, size_t size)
 {
-    choice->kernel->meaning(choice, ret_text);
-    fj_buf_puts(ret_text, "__");
-    fj_config_symbol(&choice->config, ret_text);
+    struct fj_buf text = {0};
+    choice->kernel->meaning(choice, &text);
+    fj_buf_puts(&text, "__");
+    fj_config_symbol(&choice->config, &text);
+    bool fits = !text.failed && text.len < size;
+    int r = FAJIT_OK;
+    if (fits) {
+        memcpy(ret_name, text.data, text.len + 1);
+    } else {
+        r = fj_err(text.failed ? FAJIT_E_NOMEM : FAJIT_E_INVAL,
+                   "the symbol of a %s kernel does not fit in %zu bytes", choice->kernel->name,
+                   size);
+    }
+    fj_buf_free(&text);
+    return r;
 }

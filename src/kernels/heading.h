@@ -5,9 +5,9 @@
 #include "kernels/kernel.h"
 
 // Comment lines, each starting with "//" and ending in a newline, for fj_render_params.heading.
-// `arch` is what the kernel is compiled for: "sm_90a". Says nothing that may change from launch to
-// launch, so that problems with one text have one heading.
-void fj_heading_write(const struct fj_choice *choice, const char *arch, struct fj_buf *ret_text);
+// `cc` is the compute capability compiled for. Says nothing that may change from launch to launch,
+// so that problems with one text have one heading.
+int fj_kernel_heading(const struct fj_choice *choice, int cc, struct fj_buf *ret_text);
 
 // The problem with everything a launch may change set back to "any" or its default: what the text
 // bakes in and nothing else.

@@ -27,12 +27,12 @@ struct fj_launch {
     void *clear;                                  // device memory to zero first; NULL for none
     size_t clear_bytes;
     bool empty;                                   // nothing to do: no kernel is launched
+    bool overflow;                                // more was pushed than fits: do not launch
     int n_args, n_maps;
+    size_t used_bytes;
     void *args[FJ_LAUNCH_ARGS_MAX];               // into `bytes`
     struct fj_tensor_map maps[4];                 // maps[i] is encoded into map_slots[i]
     void *map_slots[4];
-    size_t used_bytes;
-    bool overflow;                                // more was pushed than fits: do not launch
     _Alignas(64) unsigned char bytes[FJ_LAUNCH_BYTES_MAX];
 };
 
@@ -133,8 +133,8 @@ int fj_kernel_choose_from(const struct fj_kernel_class *const *classes,
                           const struct fj_problem *problem, const struct fj_gpu *gpu,
                           struct fj_choice *ret_choice);
 
-// Symbol of the kernel: "attn_fwd_mma_bf16_d128_causal__bm128_bn64_warps4".
-void fj_kernel_symbol(const struct fj_choice *choice, struct fj_buf *ret_text);
+// Symbol of the kernel, NUL-terminated: "attn_fwd_mma_bf16_d128_causal__bm128_bn64_warps4".
+int fj_kernel_symbol(const struct fj_choice *choice, char *ret_name, size_t size);
 
 // Facts of a GPU model by compute capability, for compiling without a device: the largest common
 // model of that capability (H200 for 90, ..). False when unknown.

@@ -145,22 +145,20 @@ static const char *nearest_word(unsigned ops, struct fj_span word, char ret_text
 int fj_problem_word_refuse(enum fajit_op op, int column, struct fj_span word)
 {
     char quoted[FJ_QUOTE_MAX], spelling[SPELLING_MAX];
-    fj_quote(word.at, word.len, quoted);
     const struct fj_word *foreign = fj_problem_word_find(FJ_WORD_BOTH, word);
-    if (foreign) {
-        return fj_err(FAJIT_E_INVAL,
-                      "problem text: %s at column %d is a word of %s problems, not of %s problems; "
-                      "take it out",
-                      quoted, column, foreign->ops & FJ_WORD_ATTN ? "attn" : "gemm",
-                      fj_op_name(op));
-    }
     struct fj_buf wanted = {0};
-    list_same_key(1u << op, word, &wanted);
     int r;
+    fj_quote(word.at, word.len, quoted);
+    list_same_key(1u << op, word, &wanted);
     if (wanted.len > 0 && !wanted.failed) {
         r = fj_err(FAJIT_E_INVAL,
                    "problem text: %s at column %d is incomplete or has a wrong value; allowed: %s",
                    quoted, column, wanted.data);
+    } else if (foreign) {
+        r = fj_err(FAJIT_E_INVAL,
+                   "problem text: %s at column %d is a word of %s problems, not of %s problems; "
+                   "take it out",
+                   quoted, column, foreign->ops & FJ_WORD_ATTN ? "attn" : "gemm", fj_op_name(op));
     } else {
         r = fj_err(FAJIT_E_INVAL,
                    "problem text: unknown word %s at column %d; the nearest word of %s problems is "
