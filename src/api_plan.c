@@ -74,6 +74,33 @@ int fajit_plan_create(struct fajit_ctx *ctx, const struct fajit_problem *problem
     return FAJIT_OK;
 }
 
+int fajit_render(struct fajit_ctx *ctx, const struct fajit_problem *problem, bool watches,
+                 char **ret_source, char *ret_name, size_t name_bytes)
+{
+    struct fj_problem own;
+    struct fj_choice choice;
+    struct fj_rendering rendering = {0};
+    char name[160];
+    if (!ctx || !problem || !ret_source)
+        return fj_err(FAJIT_E_INVAL, "fajit_render: an argument is NULL");
+    int err = fj_problem_from_public(problem, &own);
+    if (err == 0)
+        err = fj_kernel_choose(&own, &ctx->jit.gpu, &choice);
+    if (err == 0)
+        err = fj_jit_render(&ctx->jit, &choice, watches, name, &rendering);
+    if (err == 0) {
+        char *source = fj_buf_steal(&rendering.text);
+        if (source)
+            *ret_source = source;
+        else
+            err = fj_err(FAJIT_E_NOMEM, "no memory for the source");
+    }
+    if (err == 0 && ret_name)
+        snprintf(ret_name, name_bytes, "%s", name);
+    fj_rendering_free(&rendering);
+    return err;
+}
+
 void fajit_plan_destroy(struct fajit_plan **plan)
 {
     if (!plan || !*plan)

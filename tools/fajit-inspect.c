@@ -14,9 +14,13 @@ static const char usage[] = "usage: fajit-inspect COMMAND PROBLEM [options]\n"
                             "\n" TOOL_OPTIONS_HELP "\n"
                             "example: fajit-inspect render attn:bf16,d128,causal --arch sm_80\n";
 
-static int show_render(struct fajit_plan *plan)
+static int show_render(struct fajit_ctx *ctx, const struct fajit_problem *problem)
 {
-    fputs(fajit_plan_source(plan), stdout);
+    char *source;
+    if (fajit_render(ctx, problem, false, &source, NULL, 0))
+        return tool_fail(NULL);
+    fputs(source, stdout);
+    fajit_free(source);
     return 0;
 }
 
@@ -86,11 +90,11 @@ static int show_info(struct fajit_plan *plan)
 
 struct command {
     const char *name;
-    int (*run)(struct fajit_plan *plan);
+    int (*run)(struct fajit_plan *plan); // NULL: render, which compiles nothing
 };
 
 static const struct command commands[] = {
-    {"render", show_render}, {"ptx", show_ptx}, {"image", show_image}, {"info", show_info}};
+    {"render", NULL}, {"ptx", show_ptx}, {"image", show_image}, {"info", show_info}};
 
 static const struct command *find_command(const char *name)
 {
@@ -99,6 +103,20 @@ static const struct command *find_command(const char *name)
             return &commands[i];
     fprintf(stderr, "fajit-inspect: unknown command '%s'\n\n", name);
     return NULL;
+}
+
+static int run_command(const struct command *command, struct fajit_ctx *ctx,
+                       const struct fajit_problem *problem)
+{
+    struct fajit_plan *plan = NULL;
+    struct fajit_plan_params params = {.struct_size = sizeof(params), .no_load = true};
+    if (!command->run)
+        return show_render(ctx, problem);
+    if (fajit_plan_create(ctx, problem, &params, &plan))
+        return tool_fail(NULL);
+    int code = command->run(plan);
+    fajit_plan_destroy(&plan);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -116,18 +134,10 @@ int main(int argc, char **argv)
         return tool_usage(usage);
 
     struct fajit_ctx *ctx = NULL;
-    struct fajit_plan *plan = NULL;
     struct fajit_problem problem;
-    struct fajit_plan_params params = {.struct_size = sizeof(params), .no_load = true};
-    int code = 1;
     if (tool_problem(&options, argv[optind + 1], &problem) || tool_context(&options, &ctx))
-        goto out;
-    if (fajit_plan_create(ctx, &problem, &params, &plan))
-        code = tool_fail(NULL);
-    else
-        code = command->run(plan);
-out:
-    fajit_plan_destroy(&plan);
+        return 1;
+    int code = run_command(command, ctx, &problem);
     fajit_ctx_destroy(&ctx);
     return code;
 }

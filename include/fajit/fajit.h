@@ -253,6 +253,12 @@ FAJIT_API int fajit_problem_format(const struct fajit_problem *problem, char *re
 // FAJIT_E_UNSUPPORTED the last error says which rule refuses it.
 FAJIT_API int fajit_problem_check(struct fajit_ctx *ctx, const struct fajit_problem *problem);
 
+// Renders the CUDA C of the kernel a problem gets on the context's GPU, without compiling it.
+// `watches` keeps the template's //@watch lines as empty asm statements, for traces. `ret_source` is
+// freed with fajit_free(); `ret_name` receives the kernel's symbol and may be NULL.
+FAJIT_API int fajit_render(struct fajit_ctx *ctx, const struct fajit_problem *problem, bool watches,
+                           char **ret_source, char *ret_name, size_t name_bytes);
+
 // --- Plans ------------------------------------------------------------------------------------
 
 enum fajit_effort {
