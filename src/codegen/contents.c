@@ -45,7 +45,7 @@ static int parse_watch(struct fj_parse *parse, struct fj_op *op)
 {
     static const char usage[] = "a watch is written //@watch NAME [rows, cols] kind regs=n, with "
                                 "regs=n,m for NAME[n][m] and [rows] for a vector";
-    struct fj_watch watch = {.inner = -1};
+    struct fj_watch watch = {.kind = {"acc", 3}, .regs = -1, .inner = -1};
     struct fj_str rest = op->text, rows, cols = {"1", 1}, regs, inner;
     watch.name = fj_str_token(&rest);
     if (!watch.name.n || !rest.n || rest.p[0] != '[')
@@ -53,16 +53,19 @@ static int parse_watch(struct fj_parse *parse, struct fj_op *op)
     rest = (struct fj_str){rest.p + 1, rest.n - 1};
     if (!split(rest, "]", &rows, &rest))
         return fj_parse_fail(parse, "%s", usage);
+    rest = fj_str_trim(rest);
     split(rows, ",", &rows, &cols);
-    watch.kind = fj_str_token(&rest);
-    if (!fj_str_is_name(watch.kind) || rest.n < 6 || memcmp(rest.p, "regs=", 5))
+    if (rest.n && strncmp(rest.p, "regs=", 5))
+        watch.kind = fj_str_token(&rest);
+    bool counted = rest.n > 5 && !strncmp(rest.p, "regs=", 5);
+    if (!fj_str_is_name(watch.kind) || (rest.n && !counted))
         return fj_parse_fail(parse, "%s", usage);
-    regs = (struct fj_str){rest.p + 5, rest.n - 5};
+    regs = counted ? (struct fj_str){rest.p + 5, rest.n - 5} : rest;
     bool nested = split(regs, ",", &regs, &inner);
     int status = parse_expr(parse, rows, &watch.rows);
     if (!status)
         status = parse_expr(parse, cols, &watch.cols);
-    if (!status)
+    if (!status && counted)
         status = parse_expr(parse, regs, &watch.regs);
     if (!status && nested)
         status = parse_expr(parse, inner, &watch.inner);

@@ -18,6 +18,7 @@ void fj_output_line(struct fj_output *output, struct fj_str text, struct fj_line
 void fj_output_gap(struct fj_output *output);
 void fj_output_lines(struct fj_output *output, const char *text); // the engine's own
 void fj_output_join(struct fj_output *output, const struct fj_output *more);
+void fj_output_align(struct fj_output *output); // trailing comments
 void fj_output_free(struct fj_output *output);
 
 struct fj_output_constant {

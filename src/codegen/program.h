@@ -41,7 +41,7 @@ struct fj_piece {
 // //@watch NAME [rows, cols] kind regs=n or regs=n,m: registers NAME[i] or NAME[i][j].
 struct fj_watch {
     struct fj_str name, kind, indent;
-    int rows, cols, regs, inner; // expressions; inner: -1 when NAME has one dimension
+    int rows, cols, regs, inner; // expressions; regs: -1 when not said; inner: -1 for NAME[n]
 };
 
 struct fj_unit {

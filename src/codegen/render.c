@@ -159,6 +159,9 @@ static int run_watch(struct render *r, const struct fj_unit *unit, const struct 
 {
     const struct fj_watch *watch = fj_template_watch(r->tmpl, op->watch);
     int64_t rows, cols, regs, inner = 1;
+    if (watch->regs < 0)
+        return fj_err(FAJIT_E_TEMPLATE, "%s:%d: the watch does not say how many registers: regs=n",
+                      unit->name, op->line);
     int status = eval(r, unit, op, watch->rows, &rows);
     if (!status)
         status = eval(r, unit, op, watch->cols, &cols);
@@ -346,6 +349,7 @@ static int assemble(struct render *r, struct fj_rendering *ret_rendering)
     add_constants(r, &output);
     fj_output_gap(&output);
     fj_output_join(&output, &r->body);
+    fj_output_align(&output);
     if (output.text.failed || output.lines.failed || r->line.failed) {
         fj_output_free(&output);
         return fj_err(FAJIT_E_NOMEM, "out of memory while rendering %s", r->tmpl->units[0].name);
