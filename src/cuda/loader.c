@@ -6,8 +6,8 @@
 
 #include "base/file.h"
 #include "base/thread.h"
-#include "cuda/elf.h"
-#include "cuda/search.h"
+#include "cuda/libinfo.h"
+#include "cuda/nvrtc_search.h"
 
 // Libraries stay loaded for the life of the process: both start threads and keep thread-local
 // state, and others in the process may use them.
@@ -130,9 +130,9 @@ static const struct fj_nvrtc *adopt(void *handle, struct fj_buf *ret_reason)
     void *address;
     char dir[sizeof(nvrtc->path)] = "";
     memcpy(&address, &nvrtc->nvrtcVersion, sizeof(address));
-    if (fj_elf_path(address, nvrtc->path, sizeof(nvrtc->path), dir, sizeof(dir)))
+    if (fj_libinfo_path(address, nvrtc->path, sizeof(nvrtc->path), dir, sizeof(dir)))
         load_builtins(nvrtc, dir);
-    fj_elf_build_id(address, nvrtc->build_id);
+    fj_libinfo_build_id(address, nvrtc->build_id);
     library->handle = handle;
     library->next = libraries;
     libraries = library;

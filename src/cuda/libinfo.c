@@ -1,4 +1,4 @@
-#include "cuda/elf.h"
+#include "cuda/libinfo.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-bool fj_elf_path(const void *address, char *ret_path, size_t path_size, char *ret_dir,
-                 size_t dir_size)
+bool fj_libinfo_path(const void *address, char *ret_path, size_t path_size, char *ret_dir,
+                     size_t dir_size)
 {
     Dl_info info;
     if (!dladdr(address, &info) || !info.dli_fname)
@@ -76,7 +76,7 @@ static int visit_library(struct dl_phdr_info *info, size_t size, void *user)
     return 1;
 }
 
-void fj_elf_build_id(const void *address, char ret_hex[41])
+void fj_libinfo_build_id(const void *address, char ret_hex[41])
 {
     ret_hex[0] = '\0';
     struct id_query query = {.address = (uintptr_t)address, .ret_hex = ret_hex};

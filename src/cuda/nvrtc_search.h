@@ -1,6 +1,6 @@
 // Where a copy of libnvrtc may lie on this machine, best place first.
-#ifndef FJ_CUDA_SEARCH_H
-#define FJ_CUDA_SEARCH_H
+#ifndef FJ_CUDA_NVRTC_SEARCH_H
+#define FJ_CUDA_NVRTC_SEARCH_H
 
 #include <stdbool.h>
 

@@ -1,4 +1,4 @@
-#include "cuda/search.h"
+#include "cuda/nvrtc_search.h"
 
 #include <glob.h>
 #include <stdio.h>
