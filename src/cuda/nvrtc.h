@@ -21,6 +21,8 @@ int fj_target_for(const struct fj_nvrtc *nvrtc, int cc, bool want_ptx, struct fj
 int fj_arch_parse(const char *text, int *ret_cc);
 
 // The options that shape the code, in order, for the cache key: one string, space-separated.
+// Target and lineinfo shape it too and are the key's own fields; options left out here change the
+// log, or only names that no caller sees.
 const char *fj_compile_options(void);
 
 struct fj_compile_params {
