@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/abi.h"
 #include "kernels/problem_words.h"
 
 float fj_attn_default_scale(int head_dim)
@@ -40,24 +41,6 @@ int fj_align_default(const struct fj_problem *problem)
 
 // --- Reading structs of other versions --------------------------------------------------------
 
-// Copies a struct whose first member says its size: fields it lacks become 0, fields this version
-// does not know must be 0.
-static int read_struct(const void *from, size_t from_size, size_t size, const char *name, void *ret)
-{
-    const unsigned char *bytes = from;
-    for (size_t i = size; i < from_size; i++) {
-        if (bytes[i] != 0) {
-            return fj_err(FAJIT_E_UNSUPPORTED,
-                          "struct_size of %s is %zu, this library's is %zu, and a field past that "
-                          "is set: the program was built for a newer fajit; use that one",
-                          name, from_size, size);
-        }
-    }
-    memset(ret, 0, size);
-    memcpy(ret, from, from_size < size ? from_size : size);
-    return FAJIT_OK;
-}
-
 // Reads the problem; its inner struct of the op keeps only the fields its own size covers.
 static int read_problem(const struct fajit_problem *from, struct fajit_problem *ret)
 {
@@ -69,7 +52,7 @@ static int read_problem(const struct fajit_problem *from, struct fajit_problem *
                       "problem: struct_size is %zu; set it to sizeof(struct fajit_problem), %zu",
                       size, sizeof(*from));
     }
-    int r = read_struct(from, size, sizeof(*ret), "struct fajit_problem", ret);
+    int r = fj_abi_read("fajit_problem", from, size, sizeof(*ret), ret);
     if (r < 0)
         return r;
     if (!memchr(ret->config, '\0', sizeof(ret->config)))

@@ -182,6 +182,24 @@ static void test_registry_is_sound(void **state)
     }
 }
 
+static void test_gpu_models(void **state)
+{
+    (void)state;
+    static const int ccs[] = {75, 80, 86, 89, 90, 100, 120};
+    struct fj_gpu gpu;
+    for (size_t i = 0; i < sizeof(ccs) / sizeof(ccs[0]); i++) {
+        assert_true(fj_gpu_for_cc(ccs[i], &gpu));
+        assert_int_equal(gpu.cc, ccs[i]);
+        assert_true(gpu.smem_per_block_bytes + gpu.smem_reserved_bytes <= gpu.smem_per_sm_bytes);
+        assert_true(gpu.sm_count > 0 && gpu.regs_per_sm == 65536 && gpu.l2_bytes > 0);
+    }
+    assert_true(fj_gpu_for_cc(90, &gpu));
+    assert_string_equal(gpu.name, "NVIDIA H200");
+    assert_int_equal(gpu.smem_per_block_bytes, 232448);
+    assert_false(fj_gpu_for_cc(91, &gpu));
+    assert_string_equal(gpu.name, "NVIDIA H200");
+}
+
 // --- Launches as data -------------------------------------------------------------------------
 
 static void test_pushed_parameters(void **state)
