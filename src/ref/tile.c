@@ -15,8 +15,9 @@ static bool has_wide(void)
 }
 #endif
 
-typedef double vec_f64 __attribute__((vector_size(32)));
-typedef float vec_f32 __attribute__((vector_size(32)));
+// Loads and stores of them need no more alignment than their elements.
+typedef double vec_f64 __attribute__((vector_size(32), aligned(8), may_alias));
+typedef float vec_f32 __attribute__((vector_size(32), aligned(4), may_alias));
 
 #define REAL double
 #define VEC vec_f64
