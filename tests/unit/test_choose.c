@@ -279,8 +279,9 @@ int main(void)
         cmocka_unit_test(test_first_that_accepts),   cmocka_unit_test(test_family_is_kept),
         cmocka_unit_test(test_every_reason_is_told), cmocka_unit_test(test_fixed_knobs),
         cmocka_unit_test(test_resources_of_the_gpu), cmocka_unit_test(test_symbol),
-        cmocka_unit_test(test_registry_is_sound),    cmocka_unit_test(test_pushed_parameters),
-        cmocka_unit_test(test_overflow_is_kept),     cmocka_unit_test(test_grid_limits),
+        cmocka_unit_test(test_registry_is_sound),    cmocka_unit_test(test_gpu_models),
+        cmocka_unit_test(test_pushed_parameters),    cmocka_unit_test(test_overflow_is_kept),
+        cmocka_unit_test(test_grid_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
