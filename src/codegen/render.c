@@ -16,6 +16,7 @@ struct render {
     struct fj_output intro, body; // comments before //@prelude; everything after it
     struct fj_buf line;
     bool in_body;
+    bool shifted; // inside the parameter list of a kernel whose name took a line of its own
     int64_t steps;
 };
 
@@ -128,6 +129,48 @@ static int append_symbol(struct render *r, const struct fj_unit *unit, const str
     return FAJIT_OK;
 }
 
+#define COLUMNS 100
+#define INDENT "    "
+
+// A kernel's first line grows with its name. Past the last column it is broken before the name, and
+// the parameters move in by one level: what clang-format does.
+static bool break_before_name(struct render *r, const struct fj_op *op, int *ret_at)
+{
+    bool names_kernel = false;
+    for (int i = 0; i < op->count; i++)
+        names_kernel |= fj_template_piece(r->tmpl, op->first + i)->symbol == 0;
+    if (!names_kernel || r->line.len <= COLUMNS || r->line.data[r->line.len - 1] != '(')
+        return false;
+    const char *blank = memrchr(r->line.data, ' ', r->line.len);
+    *ret_at = blank ? (int)(blank - r->line.data) : 0;
+    return blank != NULL;
+}
+
+static void put_text(struct render *r, struct fj_output *output, const struct fj_op *op,
+                     struct fj_line from)
+{
+    struct fj_str line = {r->line.data, (int)r->line.len};
+    int at;
+    if (line.n && line.p[0] == '{')
+        r->shifted = false;
+    bool broken = break_before_name(r, op, &at);
+    if (!broken && !r->shifted) {
+        fj_output_line(output, line, from);
+        return;
+    }
+    struct fj_str rest = line;
+    if (broken) {
+        fj_output_line(output, (struct fj_str){line.p, at}, from);
+        rest = (struct fj_str){line.p + at + 1, line.n - at - 1};
+    }
+    r->shifted = true;
+    struct fj_buf moved = {0};
+    fj_buf_printf(&moved, INDENT "%.*s", rest.n, rest.n ? rest.p : "");
+    fj_output_line(output, (struct fj_str){moved.data, (int)moved.len}, from);
+    output->text.failed |= moved.failed;
+    fj_buf_free(&moved);
+}
+
 static int run_text(struct render *r, const struct fj_unit *unit, const struct fj_op *op)
 {
     struct fj_output *output = r->in_body || unit != r->tmpl->units ? &r->body : &r->intro;
@@ -148,8 +191,7 @@ static int run_text(struct render *r, const struct fj_unit *unit, const struct f
         if (status)
             return status;
     }
-    fj_output_line(output, (struct fj_str){r->line.data, (int)r->line.len},
-                   (struct fj_line){unit->name, op->line});
+    put_text(r, output, op, (struct fj_line){unit->name, op->line});
     return FAJIT_OK;
 }
 
