@@ -137,11 +137,6 @@ bool fj_fs_remove_if_same(const char *path, const struct fj_fs_id *id)
     return same && unlink(path) == 0;
 }
 
-void fj_fs_remove(const char *path)
-{
-    unlink(path);
-}
-
 bool fj_fs_touch(const char *path)
 {
     return utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW) == 0;

@@ -31,7 +31,6 @@ enum fj_fs_result fj_fs_read_start(const char *path, void *ret, size_t bytes,
 
 // Removes the file unless it has become another one since it was identified.
 bool fj_fs_remove_if_same(const char *path, const struct fj_fs_id *id);
-void fj_fs_remove(const char *path);
 bool fj_fs_touch(const char *path);                      // modified now
 int64_t fj_fs_now_ns(void);                              // wall clock, as mtime_ns
 uint32_t fj_fs_user(void);                               // effective user id

@@ -1,5 +1,8 @@
 // Any bytes as a cache entry: refused or read, never a crash. Checksums are put right first, or
 // nothing behind them would ever be reached.
+//
+//   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude -Isrc
+//       tests/fuzz/fuzz_entry.c src/cache/entry.c src/base/{buf,err,file,fmt,hash}.c -lzstd -lmd
 #include "cache/entry.h"
 
 #include <stdlib.h>

@@ -512,7 +512,7 @@ static void test_a_long_run_keeps_the_cap(void **state)
     (void)state;
     const uint64_t cap = 1000000;
     struct fj_disk *disk = open_disk(&(struct fj_disk_params){.max_bytes = cap});
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 150; i++) {
         put(disk, i, 20000);
         assert_true(stats_of(disk).bytes <= cap);
         assert_true(on_disk(i));
@@ -530,7 +530,7 @@ static void test_two_writers_keep_the_cap(void **state)
     const uint64_t cap = 1000000;
     struct fj_disk_params params = {.max_bytes = cap};
     struct fj_disk *a = open_disk(&params), *b = open_disk(&params);
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < 120; i++) {
         put(i % 2 ? a : b, i, 20000);
         assert_true(stats_of(a).bytes <= cap + 2 * (cap / 32 + 21000));
     }
@@ -704,10 +704,8 @@ static pid_t start_holder(unsigned n, long hold_ms)
             _exit(1);
         sleep_ms(hold_ms);
         put(disk, n, 100);
-        sleep_ms(hold_ms); // still holding
-        fj_disk_unlock(lock);
-        fj_disk_close(&disk);
-        _exit(0);
+        sleep_ms(60000); // still holding
+        _exit(1);
     }
     close(ready[1]);
     assert_int_equal(read(ready[0], &byte, 1), 1);
@@ -755,29 +753,26 @@ static void test_waits_no_longer_than_asked(void **state)
 static void test_returns_when_the_entry_appears(void **state)
 {
     (void)state;
-    int status;
     struct fj_disk *disk = open_default();
     struct fj_key key = key_of(1);
-    pid_t child = start_holder(1, 3000);
-    double start_us = fj_now_us();
-    assert_null(fj_disk_lock(disk, &key, 60e6));
-    assert_true(fj_now_us() - start_us < 5.5e6); // before the lock is released
+    pid_t child = start_holder(1, 200);
+    assert_null(fj_disk_lock(disk, &key, 30e6));
     assert_true(get(disk, 1));
-    waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
+    assert_int_equal(waitpid(child, NULL, WNOHANG), 0); // the lock is still held
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
     fj_disk_close(&disk);
 }
 
 static void test_trapped_lock_directory(void **state)
 {
     (void)state;
-    char runtime[256], locks[300], target[256], name[400];
+    char runtime[256], locks[300], target[256], name[64];
     struct fj_key key = key_of(1);
     struct fj_disk *disk = open_default();
     snprintf(runtime, sizeof(runtime), "%s/runtime", root);
     snprintf(locks, sizeof(locks), "%s/fajit", runtime);
     snprintf(target, sizeof(target), "%s/target", root);
-    snprintf(name, sizeof(name), "%s/fajit", target);
     assert_int_equal(mkdir(runtime, 0700) | mkdir(target, 0700), 0);
     assert_int_equal(symlink(target, locks), 0); // a link is not followed
     setenv("XDG_RUNTIME_DIR", runtime, 1);
@@ -790,6 +785,8 @@ static void test_trapped_lock_directory(void **state)
     fj_disk_unlock(lock);
     assert_int_equal(rmdir(locks), 0);
     setenv("XDG_RUNTIME_DIR", root, 1);
+    snprintf(name, sizeof(name), "/tmp/fajit-%u", (unsigned)geteuid());
+    rmdir(name); // where the two locks were, unless others use it
     remove_tree(runtime);
     fj_disk_close(&disk);
 }
@@ -798,7 +795,7 @@ static void test_trapped_lock_directory(void **state)
 static void hammer(unsigned seed)
 {
     struct fj_disk *disk = open_disk(&(struct fj_disk_params){.max_bytes = 200000});
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 150; i++) {
         unsigned n = (unsigned)rand_r(&seed) % 8;
         if (rand_r(&seed) % 3 == 0)
             put(disk, n, 1000 + (size_t)rand_r(&seed) % 60000);
