@@ -123,6 +123,20 @@ static int do_const(struct fj_parse *parse, struct fj_str args)
     return status ? status : add_op(parse, op);
 }
 
+static bool are_plain_words(struct fj_str words)
+{
+    bool in_word = false;
+    for (int i = 0; i < words.n; i++) {
+        char c = words.p[i];
+        bool plain =
+            (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+        if (!plain && (c != '|' || !in_word))
+            return false;
+        in_word = plain;
+    }
+    return in_word;
+}
+
 static int do_switch(struct fj_parse *parse, struct fj_str args)
 {
     struct fj_symbol symbol = {.name = fj_str_token(&args)};
@@ -138,8 +152,9 @@ static int do_switch(struct fj_parse *parse, struct fj_str args)
         return fj_parse_fail(parse, "a switch is declared as //@switch name word|word.. doc, "
                                     "//@switch name bool doc or //@switch name int doc");
     }
-    if (args.n && args.p[0] == '|')
-        return fj_parse_fail(parse, "the words of a switch are written without blanks: f16|bf16");
+    if (!are_plain_words(symbol.words) && symbol.kind == FJ_SYMBOL_SWITCH_WORD)
+        return fj_parse_fail(parse, "the words of a switch are of letters, digits and _, and "
+                                    "without blanks between: f16|bf16");
     symbol.doc = args;
     struct fj_op op = {.kind = FJ_OP_DECLARE};
     int status = declare(parse, &symbol, &op.symbol);

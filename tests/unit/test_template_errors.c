@@ -30,7 +30,9 @@ static void parse_failures(void **state)
     check_failure("//@const 1a\n//@prelude\n", "t.cu:1: '1a' is not a name");
     check_failure("//@switch a mask the keys\n//@prelude\n", "t.cu:1: a switch is declared");
     check_failure("//@switch a x | y\n//@prelude\n", "t.cu:1: a switch is declared");
-    check_failure("//@switch a x| y\n//@prelude\n\n//@if a == y\n//@end\n", "t.cu:4: y is not");
+    check_failure("//@switch a x| y\n//@prelude\n", "t.cu:1: the words of a switch are");
+    check_failure("//@switch a x||y\n//@prelude\n", "t.cu:1: the words of a switch are");
+    check_failure("//@switch a x|$\n//@prelude\n", "t.cu:1: the words of a switch are");
     check_failure("//@prelude\n//@for i of 0..2\n//@end\n", "t.cu:2: a loop is written");
     check_failure("//@prelude\n//@for i in 2\n//@end\n", "t.cu:2: a loop is written");
     check_failure("//@prelude\n//@include lib/none.cuh\n", "t.cu:2: no template lib/none.cuh");

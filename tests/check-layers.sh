@@ -1,0 +1,55 @@
+#!/bin/sh
+# Who may include whom. Every #include "folder/.." of a layer must be in its list.
+set -eu
+cd "$1"
+
+# folder: the folders whose headers its files may include
+rules='
+src/base: base
+src/codegen: base codegen
+src/cuda: base cuda
+src/emu: base emu cuda/abi.h cuda/loader.h cuda/symbols.def
+src/ref: base ref
+src/cache: base cache
+src/kernels: base codegen kernels
+src/jit: base codegen cuda emu ref cache kernels jit.h ctx.h
+autotune: base codegen cuda emu ref cache kernels jit.h ctx.h autotune
+tools:
+'
+
+check_file() { # file, allowed..
+    file=$1
+    shift
+    sed -n 's/^#include "\([^"]*\)".*/\1/p' "$file" | while read -r header; do
+        case $header in
+        */*) ;;
+        # A header beside the file, or one of src/ itself.
+        *) [ -e "$(dirname "$file")/$header" ] && continue ;;
+        esac
+        for allowed in "$@"; do
+            case $header in
+            "$allowed" | "$allowed"/*) continue 2 ;;
+            esac
+        done
+        echo "$file: includes $header, which its layer must not know"
+    done
+}
+
+bad=$(echo "$rules" | while IFS=: read -r folder allowed; do
+    [ -n "$folder" ] || continue
+    # src/jit stands for src/jit.c and jit.h; embed.c is a program of the build, not of ours.
+    if [ -d "$folder" ]; then
+        files=$(find "$folder" -name '*.[ch]' -o -name '*.def')
+    else
+        files=$(ls "$folder".[ch] 2>/dev/null || true)
+    fi
+    for file in $files; do
+        # shellcheck disable=SC2086 # a list of words
+        check_file "$file" $allowed
+    done
+done)
+
+[ -z "$bad" ] || {
+    echo "$bad"
+    exit 1
+}
