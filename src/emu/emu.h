@@ -14,6 +14,15 @@ int fj_emu_find_gpu(const char *name);
 // Strict checks (uninitialised reads, races, async-proxy hazards) for launches of a context.
 void fj_emu_set_check(CUcontext context, bool on);
 
+// Counts of the following launches are added to `counts`; `tracer` sees every instruction;
+// `threads` (0: all cores) and `budget` (warp instructions of one CTA, 0: the default) bound them.
+// NULL ends it.
+struct fj_emu_counts;
+struct fj_emu_tracer;
+void fj_emu_set_counts(CUcontext context, struct fj_emu_counts *counts);
+void fj_emu_set_tracer(CUcontext context, const struct fj_emu_tracer *tracer);
+void fj_emu_set_limits(CUcontext context, int threads, uint64_t budget);
+
 // The report of the calling thread's latest faulting launch: kernel, CTA, warp, lane, PTX line,
 // CUDA line, address. "" when there was none.
 const char *fj_emu_report(void);

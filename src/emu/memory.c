@@ -31,6 +31,7 @@ static struct {
     uint64_t freed_bytes;
     uint32_t serial;
     bool track;
+    _Atomic int tracked;         // live blocks that are
     _Atomic uint64_t generation; // changes when a block goes: outdates the threads' hits
 } table = {.lock = PTHREAD_RWLOCK_INITIALIZER, .generation = 1};
 
@@ -143,10 +144,18 @@ static bool insert(struct fj_emu_block *block)
     return ok;
 }
 
+static void stop_tracking(struct fj_emu_block *block)
+{
+    if (!block->written)
+        return;
+    unmap_guarded((uintptr_t)block->written, block->bytes);
+    block->written = NULL;
+    atomic_fetch_sub(&table.tracked, 1);
+}
+
 static void discard(struct fj_emu_block *block)
 {
-    if (block->written)
-        unmap_guarded((uintptr_t)block->written, block->bytes);
+    stop_tracking(block);
     free(block);
 }
 
@@ -161,8 +170,8 @@ int fj_emu_mem_alloc_for(uint64_t bytes, int device, void *owner, uint64_t *ret_
     }
     *block = (struct fj_emu_block){
         .base = (uintptr_t)memory, .bytes = bytes, .device = device, .owner = owner};
-    if (table.track)
-        block->written = map_guarded(bytes);
+    if (table.track && (block->written = map_guarded(bytes)))
+        atomic_fetch_add(&table.tracked, 1);
     if (!insert(block)) {
         unmap_guarded(block->base, bytes);
         discard(block);
@@ -266,15 +275,13 @@ void fj_emu_mem_mark(uint64_t addr, uint64_t bytes)
 
 void fj_emu_mem_forget(int device)
 {
+    if (atomic_load(&table.tracked) == 0)
+        return;
     pthread_rwlock_wrlock(&launches);
     pthread_rwlock_wrlock(&table.lock);
-    for (size_t i = 0; i < table.count; i++) {
-        struct fj_emu_block *block = table.live[i];
-        if (block->device != device || !block->written)
-            continue;
-        unmap_guarded((uintptr_t)block->written, block->bytes);
-        block->written = NULL;
-    }
+    for (size_t i = 0; i < table.count; i++)
+        if (table.live[i]->device == device)
+            stop_tracking(table.live[i]);
     pthread_rwlock_unlock(&table.lock);
     pthread_rwlock_unlock(&launches);
 }
