@@ -18,7 +18,7 @@ static int make_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
     if (err == 0 && !fj_step_disk(jit, kernel))
         err = fj_step_compile(jit, request, kernel);
     if (err == 0 && jit->has_device && !request->no_load)
-        err = fj_step_load(jit, request, kernel);
+        err = fj_step_load(jit, kernel);
     return err;
 }
 
@@ -26,7 +26,9 @@ int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
                   struct fj_kernel **ret_kernel, bool *ret_hit)
 {
     const struct fj_key slot = fj_step_slot(request);
-    struct fj_kernel *kernel = fj_mem_acquire(jit->mem, &slot);
+    // While a stream captures, nothing may compile or load, here or in a thread waited for.
+    struct fj_kernel *kernel =
+        request->capturing ? fj_mem_find(jit->mem, &slot) : fj_mem_acquire(jit->mem, &slot);
     if (ret_hit)
         *ret_hit = kernel != NULL;
     if (kernel) {
@@ -34,6 +36,9 @@ int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
         *ret_kernel = kernel;
         return FAJIT_OK;
     }
+    if (request->capturing)
+        return fj_err(FAJIT_E_CAPTURE, "the stream is capturing and the kernel is not ready: plan "
+                                       "it before the capture begins");
 
     kernel = calloc(1, sizeof(*kernel));
     int err = kernel ? FAJIT_OK : fj_err(FAJIT_E_NOMEM, "no memory for a kernel");
@@ -47,7 +52,10 @@ int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
         fj_kernel_free(jit, kernel);
         return err;
     }
-    fj_mem_fill(jit->mem, &slot, kernel);
+    if (!fj_mem_fill(jit->mem, &slot, kernel)) {
+        fj_kernel_free(jit, kernel);
+        return fj_err(FAJIT_E_NOMEM, "no memory to keep a kernel");
+    }
     *ret_kernel = kernel;
     return FAJIT_OK;
 }

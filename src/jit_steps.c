@@ -289,11 +289,6 @@ int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
                     struct fj_kernel *kernel)
 {
     atomic_fetch_add(&jit->counters.misses, 1);
-    if (request->capturing)
-        return fj_err(FAJIT_E_CAPTURE,
-                      "the stream is capturing and %s is not ready: plan it before the capture "
-                      "begins",
-                      kernel->name);
     if (request->cached_only || jit->no_compile) {
         char hex[65];
         fj_key_hex(&kernel->key, hex);
@@ -310,11 +305,6 @@ int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
 
 int fj_step_load(struct fj_jit *jit, const struct fj_jit_request *request, struct fj_kernel *kernel)
 {
-    if (request->capturing)
-        return fj_err(FAJIT_E_CAPTURE,
-                      "the stream is capturing and %s is not loaded: plan it before the capture "
-                      "begins",
-                      kernel->name);
     double start = fj_now_us();
     int err = fj_module_load(&jit->device, kernel->image, kernel->name,
                              (unsigned)kernel->smem_dynamic_bytes, &kernel->module);

@@ -14,8 +14,7 @@ bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel);
 // Compiles unless another process publishes the entry meanwhile; publishes what it made.
 int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
                     struct fj_kernel *kernel);
-int fj_step_load(struct fj_jit *jit, const struct fj_jit_request *request,
-                 struct fj_kernel *kernel);
+int fj_step_load(struct fj_jit *jit, struct fj_kernel *kernel);
 
 void fj_kernel_free(struct fj_jit *jit, struct fj_kernel *kernel); // NULL is fine
 
