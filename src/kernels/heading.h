@@ -1,4 +1,5 @@
-// The comment that opens a rendered kernel: what it computes, how to render it again, what it costs.
+// The comment that opens a rendered kernel: what it computes, how to render it again, what it
+// costs.
 #ifndef FJ_KERNELS_HEADING_H
 #define FJ_KERNELS_HEADING_H
 

@@ -12,10 +12,10 @@ struct fj_tensor_map {
     enum fajit_dtype dtype;
     int rank;
     void *data;
-    uint64_t dims[5];          // elements, innermost first
-    uint64_t stride_bytes[4];  // of dims 1..rank-1
-    uint32_t box[5];           // elements
-    int swizzle_bytes;         // 0, 32, 64, 128
+    uint64_t dims[5];         // elements, innermost first
+    uint64_t stride_bytes[4]; // of dims 1..rank-1
+    uint32_t box[5];          // elements
+    int swizzle_bytes;        // 0, 32, 64, 128
 };
 
 #define FJ_LAUNCH_ARGS_MAX 40
@@ -26,12 +26,12 @@ struct fj_launch {
     unsigned grid[3], block, cluster, smem_bytes; // cluster: CTAs along x; 1 for none
     void *clear;                                  // device memory to zero first; NULL for none
     size_t clear_bytes;
-    bool empty;                                   // nothing to do: no kernel is launched
-    bool overflow;                                // more was pushed than fits: do not launch
+    bool empty;    // nothing to do: no kernel is launched
+    bool overflow; // more was pushed than fits: do not launch
     int n_args, n_maps;
     size_t used_bytes;
-    void *args[FJ_LAUNCH_ARGS_MAX];               // into `bytes`
-    struct fj_tensor_map maps[4];                 // maps[i] is encoded into map_slots[i]
+    void *args[FJ_LAUNCH_ARGS_MAX]; // into `bytes`
+    struct fj_tensor_map maps[4];   // maps[i] is encoded into map_slots[i]
     void *map_slots[4];
     _Alignas(64) unsigned char bytes[FJ_LAUNCH_BYTES_MAX];
 };
@@ -83,13 +83,13 @@ struct fj_cost {
 // A problem with everything chosen: what the text bakes in.
 struct fj_choice {
     const struct fj_kernel_class *kernel;
-    struct fj_problem problem;   // family and variant no longer AUTO
-    struct fj_config config;     // every knob of the class set
+    struct fj_problem problem; // family and variant no longer AUTO
+    struct fj_config config;   // every knob of the class set
 };
 
 struct fj_kernel_class {
-    const char *name;            // "attn_fwd_mma"
-    const char *template_name;   // "attn_fwd_mma.cu"
+    const char *name;          // "attn_fwd_mma"
+    const char *template_name; // "attn_fwd_mma.cu"
     enum fajit_op op;
     enum fajit_family family;
 

@@ -33,7 +33,7 @@ struct fj_problem {
         struct fj_attn attn;
         struct fj_gemm gemm;
     };
-    struct fj_config fixed;     // knobs the caller fixed; unset ones are 0
+    struct fj_config fixed; // knobs the caller fixed; unset ones are 0
 };
 
 // Public descriptor to normal form and back. FAJIT_E_INVAL / FAJIT_E_UNSUPPORTED with a sentence.
