@@ -303,7 +303,7 @@ int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
     return err;
 }
 
-int fj_step_load(struct fj_jit *jit, const struct fj_jit_request *request, struct fj_kernel *kernel)
+int fj_step_load(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     double start = fj_now_us();
     int err = fj_module_load(&jit->device, kernel->image, kernel->name,
