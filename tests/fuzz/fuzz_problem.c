@@ -2,7 +2,7 @@
 // is refused with a sentence; any struct is refused or formats.
 //
 //   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude -Isrc
-//       tests/fuzz/fuzz_problem.c src/kernels/{config,words,problem*}.c src/base/{buf,err,fmt}.c
+//       tests/fuzz/fuzz_problem.c src/kernels/{abi,config,words,problem*}.c src/base/{buf,err,fmt}.c
 //       -lm
 #include <stdint.h>
 #include <stdlib.h>
