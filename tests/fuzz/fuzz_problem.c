@@ -1,9 +1,5 @@
 // libFuzzer target: any text either parses to a problem whose canonical text is a fixed point, or
 // is refused with a sentence; any struct is refused or formats.
-//
-//   clang -g -O1 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -Iinclude -Isrc
-//       tests/fuzz/fuzz_problem.c src/kernels/{abi,config,words,problem*}.c src/base/{buf,err,fmt}.c
-//       -lm
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
