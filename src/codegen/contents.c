@@ -90,16 +90,11 @@ static void add_literal(struct fj_parse *parse, struct fj_op *op, struct fj_str 
         add_piece(parse, op, (struct fj_piece){literal, -1, -1});
 }
 
-static bool is_name_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
 static int add_name_hole(struct fj_parse *parse, struct fj_op *op, int *pos)
 {
     const struct fj_symbols *symbols = &parse->tmpl->symbols;
     struct fj_str name = {op->text.p + *pos + 1, 0};
-    while (*pos + 1 + name.n < op->text.n && is_name_char(name.p[name.n]))
+    while (*pos + 1 + name.n < op->text.n && fj_is_name_char(name.p[name.n]))
         name.n++;
     if (!name.n)
         return fj_parse_fail(parse, "$ starts a hole: $name, or ${expression} inside a string");

@@ -11,11 +11,6 @@ static const char *const long_operators[] = {
     "&&",  "||",  "+=",  "-=",  "*=",  "/=", "%=", "&=", "|=", "^=", "->", "::", "##",
 };
 
-static bool is_name_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
 static int operator_len(struct fj_str text, int pos)
 {
     for (size_t i = 0; i < sizeof(long_operators) / sizeof(long_operators[0]); i++) {
@@ -56,8 +51,8 @@ static void hash_tokens(struct fj_hash *hash, struct fj_str text)
             i++;
             continue;
         }
-        if (is_name_char(text.p[i])) {
-            while (i < text.n && is_name_char(text.p[i]))
+        if (fj_is_name_char(text.p[i])) {
+            while (i < text.n && fj_is_name_char(text.p[i]))
                 i++;
         } else if (strchr("\"'/", text.p[i])) {
             i = region_end(text, i, &state);

@@ -75,16 +75,11 @@ static void skip_blanks(struct parser *parser)
         parser->p++;
 }
 
-static bool is_word_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
 static struct fj_str take_word(struct parser *parser)
 {
     skip_blanks(parser);
     struct fj_str word = {parser->p, 0};
-    while (parser->p < parser->end && is_word_char(*parser->p))
+    while (parser->p < parser->end && fj_is_name_char(*parser->p))
         parser->p++;
     word.n = (int)(parser->p - word.p);
     return word;

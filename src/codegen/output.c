@@ -62,11 +62,6 @@ void fj_output_free(struct fj_output *output)
 
 // --- Constants ---
 
-static bool is_name_char(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
 static void mark_used(const struct fj_output_constant *constants, int count, const char *name,
                       int len, bool *used)
 {
@@ -82,12 +77,12 @@ static void find_used(const struct fj_output_constant *constants, int count,
 {
     const char *p = body->text.data, *end = p + body->text.len;
     while (p < end) {
-        if (!is_name_char(*p)) {
+        if (!fj_is_name_char(*p)) {
             p++;
             continue;
         }
         const char *start = p;
-        while (p < end && is_name_char(*p))
+        while (p < end && fj_is_name_char(*p))
             p++;
         if (*start == 'k')
             mark_used(constants, count, start, (int)(p - start), used);
@@ -144,9 +139,10 @@ void fj_output_constants(struct fj_output *output, const struct fj_output_consta
     }
     starts[count] = (int)code.len;
     for (int i = 0; i < count && !code.failed; i++) {
+        if (!used[i])
+            continue;
         struct fj_str text = {code.data + starts[i], starts[i + 1] - starts[i]};
-        if (text.n)
-            put_constant(output, text, column, constants[i].doc);
+        put_constant(output, text, column, constants[i].doc);
     }
     if (code.failed)
         output->text.failed = true;

@@ -37,11 +37,6 @@ static int add_op(struct fj_parse *parse, struct fj_op op)
     return parse->unit->ops.failed ? out_of_memory(parse) : FAJIT_OK;
 }
 
-static int op_count(const struct fj_parse *parse)
-{
-    return fj_unit_op_count(parse->unit);
-}
-
 // --- Files ---
 
 // Index of the unit `name`, which is read on first use.
@@ -204,7 +199,7 @@ static int open_block(struct fj_parse *parse, struct fj_op op)
     parse->nest[parse->depth++] = (struct fj_nest){
         .is_for = op.kind == FJ_OP_FOR,
         .line = parse->line,
-        .open = op_count(parse),
+        .open = fj_unit_op_count(parse->unit),
         .last_jump = -1,
     };
     return add_op(parse, op);
@@ -225,8 +220,8 @@ static int end_branch(struct fj_parse *parse, const char *what)
     int status = add_op(parse, (struct fj_op){.kind = FJ_OP_JUMP, .target = nest->last_jump});
     if (status)
         return status;
-    nest->last_jump = op_count(parse) - 1;
-    fj_unit_op(parse->unit, nest->open)->target = op_count(parse);
+    nest->last_jump = fj_unit_op_count(parse->unit) - 1;
+    fj_unit_op(parse->unit, nest->open)->target = fj_unit_op_count(parse->unit);
     return FAJIT_OK;
 }
 
@@ -235,7 +230,7 @@ static int do_elif(struct fj_parse *parse, struct fj_str args)
     int status = end_branch(parse, "elif");
     if (status)
         return status;
-    parse->nest[parse->depth - 1].open = op_count(parse);
+    parse->nest[parse->depth - 1].open = fj_unit_op_count(parse->unit);
     return add_op(parse, (struct fj_op){.kind = FJ_OP_IF, .text = args});
 }
 
@@ -257,15 +252,15 @@ static int do_end(struct fj_parse *parse, struct fj_str args)
     if (nest->is_for) {
         int status = add_op(parse, (struct fj_op){.kind = FJ_OP_NEXT, .target = nest->open + 1});
         if (!status)
-            fj_unit_op(parse->unit, nest->open)->target = op_count(parse);
+            fj_unit_op(parse->unit, nest->open)->target = fj_unit_op_count(parse->unit);
         return status;
     }
     if (nest->open >= 0)
-        fj_unit_op(parse->unit, nest->open)->target = op_count(parse);
+        fj_unit_op(parse->unit, nest->open)->target = fj_unit_op_count(parse->unit);
     for (int jump = nest->last_jump; jump >= 0;) {
         struct fj_op *op = fj_unit_op(parse->unit, jump);
         jump = op->target;
-        op->target = op_count(parse);
+        op->target = fj_unit_op_count(parse->unit);
     }
     return add_op(parse, (struct fj_op){.kind = FJ_OP_END});
 }

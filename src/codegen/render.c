@@ -5,7 +5,7 @@
 #include "codegen/output.h"
 #include "codegen/program.h"
 
-#define STEPS_MAX 2000000 // operations of one rendering: an endless loop is a mistake
+#define STEPS_MAX 200000 // operations of one rendering: an endless loop is a mistake
 
 struct render {
     const struct fj_template *tmpl;

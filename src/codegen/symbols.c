@@ -51,9 +51,7 @@ bool fj_str_is_name(struct fj_str text)
     if (!text.n || (text.p[0] >= '0' && text.p[0] <= '9'))
         return false;
     for (int i = 0; i < text.n; i++) {
-        char c = text.p[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-        if (!letter && !(c >= '0' && c <= '9'))
+        if (!fj_is_name_char(text.p[i]))
             return false;
     }
     return true;

@@ -48,6 +48,11 @@ static inline const struct fj_symbol *fj_symbols_at(const struct fj_symbols *sym
     return (const struct fj_symbol *)symbols->items.data + index;
 }
 
+static inline bool fj_is_name_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
 bool fj_str_equal(struct fj_str a, struct fj_str b);
 struct fj_str fj_str_trim(struct fj_str text); // blanks at both ends
 // Cuts the next blank-separated token off the front of `rest`; empty at the end.
