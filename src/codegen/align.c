@@ -17,7 +17,9 @@ struct row {
 static struct row read_row(struct fj_str text)
 {
     struct row row = {text, 0, text.n};
-    const char *mark = memmem(text.p, (size_t)text.n, "//", 2);
+    const char *mark = memchr(text.p, '/', (size_t)text.n), *end = text.p + text.n;
+    while (mark && (mark + 1 == end || mark[1] != '/'))
+        mark = mark + 1 < end ? memchr(mark + 1, '/', (size_t)(end - mark - 1)) : NULL;
     if (!mark)
         return row;
     int first = (int)(fj_str_trim(text).p - text.p);

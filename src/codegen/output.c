@@ -75,16 +75,12 @@ static void mark_used(const struct fj_output_constant *constants, int count, con
 static void find_used(const struct fj_output_constant *constants, int count,
                       const struct fj_output *body, bool *used)
 {
-    const char *p = body->text.data, *end = p + body->text.len;
-    while (p < end) {
-        if (!fj_is_name_char(*p)) {
-            p++;
-            continue;
-        }
+    const char *text = body->text.data, *p = text, *end = text + body->text.len;
+    while ((p = memchr(p, 'k', (size_t)(end - p)))) {
         const char *start = p;
         while (p < end && fj_is_name_char(*p))
             p++;
-        if (*start == 'k')
+        if (start == text || !fj_is_name_char(start[-1]))
             mark_used(constants, count, start, (int)(p - start), used);
     }
 }

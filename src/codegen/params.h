@@ -5,7 +5,7 @@
 #include "base/buf.h"
 
 #define FJ_PARAMS_MAX 64
-#define FJ_PARAM_WORD_MAX 128
+#define FJ_PARAM_WORD_MAX 160
 
 struct fj_param {
     const char *name; // static or outlives the list
