@@ -144,6 +144,21 @@ static int run(const struct fajit_plan *plan, struct fj_launch *launch, CUstream
                           stream);
 }
 
+static int check_workspace(const struct fajit_plan *plan, const char *call,
+                           const union own_args *own)
+{
+    bool gemm = plan->choice.problem.op == FAJIT_OP_GEMM;
+    size_t need = plan->choice.kernel->workspace_bytes(&plan->choice, &plan->ctx->jit.gpu, own);
+    size_t given = gemm ? own->gemm.workspace_bytes : own->attn.workspace_bytes;
+    const void *workspace = gemm ? own->gemm.workspace : own->attn.workspace;
+    if (need == 0 || (workspace && given >= need))
+        return FAJIT_OK;
+    return fj_err(FAJIT_E_INVAL,
+                  "%s: %s needs %zu bytes of workspace, %zu were given: ask "
+                  "fajit_plan_workspace_bytes",
+                  call, plan->kernel->name, need, workspace ? given : 0);
+}
+
 static int launch_plan(const struct fajit_plan *plan, enum fajit_op op, const char *call,
                        const void *args, void *stream)
 {
@@ -162,9 +177,12 @@ static int launch_plan(const struct fajit_plan *plan, enum fajit_op op, const ch
     err = take_args(plan, args, &own);
     if (err)
         return err;
+    const struct fj_jit *jit = &plan->ctx->jit;
+    err = check_workspace(plan, call, &own);
+    if (err)
+        return err;
     // The argument bytes are written where they are used; only the head needs clearing.
     memset(&launch, 0, offsetof(struct fj_launch, args));
-    const struct fj_jit *jit = &plan->ctx->jit;
     err = plan->choice.kernel->bind(&plan->choice, &jit->gpu, plan->kernel->ctas_per_sm, &own,
                                     &launch);
     if (err == 0 && launch.overflow)

@@ -95,7 +95,7 @@ int fajit_reference_attention(const struct fajit_problem *problem,
         return fj_err(FAJIT_E_INVAL, "fajit_reference_attention: an argument is NULL");
     int err = take_reference(problem, FAJIT_OP_ATTN_FWD, params, &own, &known);
     if (err == 0)
-        err = fj_attn_args_check(&own.attn, args, &checked);
+        err = fj_attn_inputs_check(&own.attn, args, &checked);
     if (err)
         return err;
     const struct fj_ref_attn ref = {
@@ -124,7 +124,7 @@ int fajit_reference_gemm(const struct fajit_problem *problem, const struct fajit
         return fj_err(FAJIT_E_INVAL, "fajit_reference_gemm: an argument is NULL");
     int err = take_reference(problem, FAJIT_OP_GEMM, params, &own, &known);
     if (err == 0)
-        err = fj_gemm_args_check(&own.gemm, args, &checked);
+        err = fj_gemm_inputs_check(&own.gemm, args, &checked);
     if (err)
         return err;
     struct fj_ref_gemm ref = {

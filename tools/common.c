@@ -6,6 +6,18 @@
 
 const char *tool_name = "fajit";
 
+// --config may be given several times: the knobs add up.
+static bool add_config(struct tool_options *options, const char *knobs)
+{
+    size_t used = strlen(options->config);
+    int length = snprintf(options->config + used, sizeof(options->config) - used, "%s%s",
+                          used ? "," : "", knobs);
+    if (length >= 0 && used + (size_t)length < sizeof(options->config))
+        return true;
+    fprintf(stderr, "%s: --config %s is too long\n", tool_name, knobs);
+    return false;
+}
+
 bool tool_option(struct tool_options *options, int opt, const char *usage)
 {
     switch (opt) {
@@ -13,8 +25,7 @@ bool tool_option(struct tool_options *options, int opt, const char *usage)
         options->arch = optarg;
         return true;
     case 'c':
-        options->config = optarg;
-        return true;
+        return add_config(options, optarg);
     case 'd':
         options->device = optarg;
         return true;
@@ -104,7 +115,7 @@ int tool_problem(const struct tool_options *options, const char *text,
         tool_fail(NULL);
         return err;
     }
-    if (!options->config)
+    if (!*options->config)
         return 0;
     size_t used = strlen(ret_problem->config);
     int len = snprintf(ret_problem->config + used, sizeof(ret_problem->config) - used, "%s%s",

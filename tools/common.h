@@ -7,7 +7,8 @@
 #include <fajit/fajit.h>
 
 struct tool_options {
-    const char *arch, *config, *device, *cache_dir, *dump_dir;
+    const char *arch, *device, *cache_dir, *dump_dir;
+    char config[FAJIT_CONFIG_MAX]; // knobs of every --config; "" for none
     enum fajit_log_level log_level;
     bool json;
     int verbose;

@@ -81,8 +81,8 @@ static void repeat_line(const struct bench_options *options, const char *text)
     static const char *const values[] = {"normal", "extreme", "integers", "dirty"};
     printf("  repeat: fajit-bench verify %s --seed %" PRIu64 " --storage %s --values %s%s%s\n",
            text, options->cases.seed, storages[options->cases.storage],
-           values[options->cases.values], options->tool.config ? " --config " : "",
-           options->tool.config ? options->tool.config : "");
+           values[options->cases.values], *options->tool.config ? " --config " : "",
+           options->tool.config);
 }
 
 static int run_verify(struct fcase *c, const struct bench_options *options, const char *text)

@@ -63,7 +63,7 @@ nvrtc_dir="${XDG_DATA_HOME:-$HOME/.local/share}/fajit/nvrtc"
 
 # NVRTC from a toolkit or from an earlier run; else its wheel, unpacked into a private directory.
 need_nvrtc() { # build directory
-    if "$1/tools/fajit-tune" doctor 2>/dev/null | grep -q '^nvrtc: [0-9]'; then return; fi
+    if "$1/tools/fajit-tune" doctor 2>/dev/null | grep -q '^  in use: .*nvrtc'; then return; fi
     say "no NVRTC found: taking it from its Python wheel (about 90 MB) into $nvrtc_dir"
     mkdir -p "$nvrtc_dir"
     local scratch
@@ -84,6 +84,6 @@ for wheel in glob.glob(os.path.join(scratch, "*.whl")):
                     out.write(archive.read(name))
 PYTHON
     rm -rf "$scratch"
-    "$1/tools/fajit-tune" doctor | grep -q '^nvrtc: [0-9]' ||
+    "$1/tools/fajit-tune" doctor | grep -q '^  in use: .*nvrtc' ||
         die "NVRTC is still not found; see: $1/tools/fajit-tune doctor"
 }

@@ -223,7 +223,8 @@ struct fajit_gemm_desc {
     bool beta;                  // C is read: the launch's beta counts
     enum fajit_act act;
     enum fajit_math math;
-    int align_bytes;            // promise about pointers and strides; 0: 16
+    int align_bytes;            // promise about pointers and strides; 0: 16, or what compact rows
+                                // of the given sizes keep, if that is less
     enum fajit_family family;
     enum fajit_variant variant; // V2 (a CTA per tile) or PERSISTENT
 };

@@ -74,8 +74,8 @@ static void add_regs(struct fj_ptx_parser *p, const char *prefix, int bits, bool
         e->regs = fj_ptx_grow(p, e->regs, e->n_regs, &p->cap_regs, sizeof(*e->regs));
         if (e->regs == NULL)
             return;
-        e->regs[e->n_regs++] = (struct fj_ptx_reg){
-            .prefix = prefix, .number = range ? i : -1, .bits = (uint8_t)bits};
+        e->regs[e->n_regs++] =
+            (struct fj_ptx_reg){.prefix = prefix, .number = range ? i : -1, .bits = (uint8_t)bits};
     }
 }
 
@@ -119,8 +119,7 @@ static void declare_var(struct fj_ptx_parser *p, enum fj_ptx_space space)
     fj_ptx_expect(p, ";");
     if (p->failed)
         return;
-    add_decl(p,
-             (struct fj_ptx_decl){.name = var->name, .variable = true, .first = e->n_vars++});
+    add_decl(p, (struct fj_ptx_decl){.name = var->name, .variable = true, .first = e->n_vars++});
 }
 
 static bool match_range(const struct fj_ptx_decl *decl, const char *name, int *index)

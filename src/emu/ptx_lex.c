@@ -275,8 +275,8 @@ void fj_ptx_expect(struct fj_ptx_parser *p, const char *text)
 char *fj_ptx_word(struct fj_ptx_parser *p)
 {
     if (p->tok.kind != FJ_PTX_WORD) {
-        fj_ptx_fail(p, "expected a name, found '%.*s'",
-                    (int)(p->tok.len < 40 ? p->tok.len : 40), p->tok.text);
+        fj_ptx_fail(p, "expected a name, found '%.*s'", (int)(p->tok.len < 40 ? p->tok.len : 40),
+                    p->tok.text);
         return NULL;
     }
     char *copy = fj_ptx_copy(p, p->tok.text, p->tok.len);

@@ -9,8 +9,8 @@ enum fj_ptx_token_kind {
     FJ_PTX_WORD,   // identifier, opcode or directive, dots included
     FJ_PTX_NUMBER, // integer or float literal
     FJ_PTX_STRING,
-    FJ_PTX_PUNCT,  // one character
-    FJ_PTX_WATCH,  // the rest of a "// fj_watch" comment
+    FJ_PTX_PUNCT, // one character
+    FJ_PTX_WATCH, // the rest of a "// fj_watch" comment
 };
 
 struct fj_ptx_token {
@@ -63,7 +63,6 @@ void fj_ptx_skip_braces(struct fj_ptx_parser *parser); // at '{'
 // A declaration after its state space word: alignment, type, name, size, initialiser.
 void fj_ptx_variable(struct fj_ptx_parser *parser, enum fj_ptx_space space, bool external,
                      struct fj_ptx_var *ret_var);
-int fj_ptx_type_bits(const char *type, size_t len); // of ".b32"; 0: no type
 // The braces of an entry and all in them.
 void fj_ptx_body(struct fj_ptx_parser *parser);
 

@@ -13,11 +13,10 @@ int fj_ptx_type_bits(const char *type, size_t len)
         const char *name;
         int bits;
     } types[] = {
-        {".pred", 1},    {".b8", 8},      {".u8", 8},      {".s8", 8},     {".b16", 16},
-        {".u16", 16},    {".s16", 16},    {".f16", 16},    {".bf16", 16},  {".b32", 32},
-        {".u32", 32},    {".s32", 32},    {".f32", 32},    {".f16x2", 32}, {".bf16x2", 32},
-        {".b64", 64},    {".u64", 64},    {".s64", 64},    {".f64", 64},   {".b128", 128},
-        {".tf32", 32},
+        {".pred", 1}, {".b8", 8},     {".u8", 8},      {".s8", 8},   {".b16", 16}, {".u16", 16},
+        {".s16", 16}, {".f16", 16},   {".bf16", 16},   {".b32", 32}, {".u32", 32}, {".s32", 32},
+        {".f32", 32}, {".f16x2", 32}, {".bf16x2", 32}, {".b64", 64}, {".u64", 64}, {".s64", 64},
+        {".f64", 64}, {".b128", 128}, {".tf32", 32},
     };
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (strlen(types[i].name) == len && memcmp(types[i].name, type, len) == 0)
@@ -153,10 +152,12 @@ static void add_params(struct fj_ptx_parser *p, struct fj_ptx_entry *entry)
         if (params == NULL || p->failed)
             return;
         entry->params = params;
-        uint64_t offset = ((uint64_t)entry->param_bytes + var.align - 1) & ~((uint64_t)var.align - 1);
-        params[entry->n_params++] = (struct fj_ptx_param){
-            .name = var.name, .offset = (uint32_t)offset, .bytes = (uint32_t)var.bytes,
-            .align = var.align};
+        uint64_t offset =
+            ((uint64_t)entry->param_bytes + var.align - 1) & ~((uint64_t)var.align - 1);
+        params[entry->n_params++] = (struct fj_ptx_param){.name = var.name,
+                                                          .offset = (uint32_t)offset,
+                                                          .bytes = (uint32_t)var.bytes,
+                                                          .align = var.align};
         if (offset + var.bytes > 32764) {
             fj_ptx_fail(p, "the parameters of '%s' exceed 32764 bytes", entry->name);
             return;

@@ -5,20 +5,20 @@
 #include "emu/ptx.h"
 
 enum fj_ptx_operand_kind {
-    FJ_PTX_OP_REG,     // index: into entry->regs
-    FJ_PTX_OP_SPECIAL, // text: "%tid.x"
-    FJ_PTX_OP_INT,     // value
-    FJ_PTX_OP_F32,     // value: the bits
-    FJ_PTX_OP_F64,     // value: the bits
-    FJ_PTX_OP_VAR,     // index: into entry->vars; value: byte offset
+    FJ_PTX_OP_REG,        // index: into entry->regs
+    FJ_PTX_OP_SPECIAL,    // text: "%tid.x"
+    FJ_PTX_OP_INT,        // value
+    FJ_PTX_OP_F32,        // value: the bits
+    FJ_PTX_OP_F64,        // value: the bits
+    FJ_PTX_OP_VAR,        // index: into entry->vars; value: byte offset
     FJ_PTX_OP_MODULE_VAR, // index: into module->vars; value: byte offset
-    FJ_PTX_OP_PARAM,   // index: into entry->params; value: byte offset
-    FJ_PTX_OP_LABEL,   // index: into entry->labels
-    FJ_PTX_OP_NAME,    // text: anything else (a function's name)
-    FJ_PTX_OP_VECTOR,  // sub: {a, b, ..}
-    FJ_PTX_OP_MEMORY,  // sub[0]: base, value: byte offset, sub[1..]: coordinates and the like
-    FJ_PTX_OP_PAIR,    // sub: a|b
-    FJ_PTX_OP_SINK,    // _
+    FJ_PTX_OP_PARAM,      // index: into entry->params; value: byte offset
+    FJ_PTX_OP_LABEL,      // index: into entry->labels
+    FJ_PTX_OP_NAME,       // text: anything else (a function's name)
+    FJ_PTX_OP_VECTOR,     // sub: {a, b, ..}
+    FJ_PTX_OP_MEMORY,     // sub[0]: base, value: byte offset, sub[1..]: coordinates and the like
+    FJ_PTX_OP_PAIR,       // sub: a|b
+    FJ_PTX_OP_SINK,       // _
 };
 
 struct fj_ptx_operand {
@@ -57,6 +57,8 @@ struct fj_ptx_label {
     const struct fj_ptx_operand *targets; // .branchtargets
     int n_targets;
 };
+
+int fj_ptx_type_bits(const char *type, size_t len); // of ".b32"; 0: no type
 
 // "%r12" into `text`.
 void fj_ptx_reg_name(const struct fj_ptx_entry *entry, int reg, char *text, size_t cap);
