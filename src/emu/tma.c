@@ -160,7 +160,8 @@ int fj_emu_tma_load(const void *map, int rank, const int32_t *coords, uint8_t *s
             return refuse(&copy, "reads", &part);
         if (bytes < width)
             fill_row(&copy, row);
-        memcpy(row + part.low, (const void *)(uintptr_t)part.address, bytes);
+        if (bytes)
+            memcpy(row + part.low, (const void *)(uintptr_t)part.address, bytes);
         for (uint32_t at = 0; at < width; at += 16)
             memcpy(smem + place(&copy, i * width + at), row + at, 16);
     }
