@@ -48,7 +48,7 @@ static int parse_watch(struct fj_parse *parse, struct fj_op *op)
     struct fj_watch watch = {.kind = {"acc", 3}, .regs = -1, .inner = -1};
     struct fj_str rest = op->text, rows, cols = {"1", 1}, regs, inner;
     watch.name = fj_str_token(&rest);
-    if (!watch.name.n || !rest.n || rest.p[0] != '[')
+    if (!fj_str_is_name(watch.name) || !rest.n || rest.p[0] != '[')
         return fj_parse_fail(parse, "%s", usage);
     rest = (struct fj_str){rest.p + 1, rest.n - 1};
     if (!split(rest, "]", &rows, &rest))

@@ -112,6 +112,9 @@ static int declare(struct fj_parse *parse, const struct fj_symbol *symbol, int *
 static int do_const(struct fj_parse *parse, struct fj_str args)
 {
     struct fj_symbol symbol = {.kind = FJ_SYMBOL_CONST, .name = fj_str_token(&args), .doc = args};
+    if (memchr(args.p, '$', (size_t)args.n))
+        return fj_parse_fail(parse,
+                             "$ in the doc of a constant, which goes into the text as it is");
     make_constant_name(symbol.name, symbol.constant);
     struct fj_op op = {.kind = FJ_OP_DECLARE};
     int status = declare(parse, &symbol, &op.symbol);

@@ -27,6 +27,8 @@ static void parse_failures(void **state)
     check_failure("//@prelude\n//@prelude\n", "t.cu:2: a second");
     check_failure("//@if 1\n//@prelude\n//@end\n", "t.cu:2: //@prelude stands outside");
     check_failure("//@const a\n//@switch a bool\n//@prelude\n", "t.cu:2: a is declared already");
+    check_failure("//@const a $b\n//@prelude\n", "t.cu:1: $ in the doc");
+    check_failure("//@prelude\n//@watch $S [1, 1]\n", "t.cu:2: a watch is written");
     check_failure("//@const 1a\n//@prelude\n", "t.cu:1: '1a' is not a name");
     check_failure("//@switch a mask the keys\n//@prelude\n", "t.cu:1: a switch is declared");
     check_failure("//@switch a x | y\n//@prelude\n", "t.cu:1: a switch is declared");
