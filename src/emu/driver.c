@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct fj_cuda table = {
@@ -117,6 +118,19 @@ CUresult fj_emu_cuGetErrorString(CUresult result, const char **ret_text)
         *ret_text = last.text;
     }
     return i < 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+
+void fj_emu_retire(void *object)
+{
+    static fj_mutex lock = FJ_MUTEX_INIT;
+    static void *retired[4096]; // a ring
+    static unsigned next;
+    pthread_mutex_lock(&lock);
+    void **slot = &retired[next++ % (sizeof(retired) / sizeof(retired[0]))];
+    void *oldest = *slot;
+    *slot = object;
+    pthread_mutex_unlock(&lock);
+    free(oldest);
 }
 
 static atomic_bool initialised;

@@ -127,6 +127,9 @@ struct CUevent_st {
 // Records the sentence for cuGetErrorString (of this thread, for this code) and returns the code.
 CUresult fj_emu_fail(CUresult code, const char *fmt, ...) FJ_PRINTF(2, 3);
 
+// Frees a destroyed object later, when many others have been: until then its handle is refused.
+void fj_emu_retire(void *object);
+
 // Devices: the lines of base/gpus.def.
 int fj_emu_device_count(void);
 const struct fj_gpu *fj_emu_device(int ordinal); // NULL when there is none

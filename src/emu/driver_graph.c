@@ -391,7 +391,7 @@ CUresult fj_emu_cuGraphExecDestroy(CUgraphExec exec)
     exec->graph.magic = 0;
     if (exec->graph.work)
         free_work(exec->graph.work, exec->graph.count);
-    free(exec);
+    fj_emu_retire(exec);
     return CUDA_SUCCESS;
 }
 
@@ -401,6 +401,6 @@ CUresult fj_emu_cuGraphDestroy(CUgraph graph)
         return fj_emu_fail(CUDA_ERROR_INVALID_HANDLE, "the handle is no graph");
     graph->magic = 0;
     free_work(graph->work, graph->count);
-    free(graph);
+    fj_emu_retire(graph);
     return CUDA_SUCCESS;
 }

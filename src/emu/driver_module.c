@@ -132,11 +132,11 @@ void fj_emu_module_destroy(CUmodule module)
     for (int i = 0; module->var_addr && i < module->ptx->n_vars; i++)
         if (module->var_addr[i])
             fj_emu_mem_free(module->var_addr[i]);
-    free(module->functions);
+    fj_emu_retire(module->functions);
     free(module->var_addr);
     fj_ptx_free(module->ptx);
     module->magic = 0;
-    free(module);
+    fj_emu_retire(module);
 }
 
 static CUresult load(CUmodule module, const char *text)

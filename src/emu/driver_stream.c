@@ -140,7 +140,7 @@ CUresult fj_emu_cuStreamDestroy_v2(CUstream stream)
         return fj_emu_fail(CUDA_ERROR_INVALID_HANDLE, "cuStreamDestroy of no stream");
     fj_emu_capture_leave(stream);
     stream->magic = 0;
-    free(stream);
+    fj_emu_retire(stream);
     return CUDA_SUCCESS;
 }
 
@@ -211,7 +211,7 @@ CUresult fj_emu_cuEventDestroy_v2(CUevent event)
     if (!event || event->magic != FJ_EMU_MAGIC_EVENT)
         return fj_emu_fail(CUDA_ERROR_INVALID_HANDLE, "cuEventDestroy of no event");
     event->magic = 0;
-    free(event);
+    fj_emu_retire(event);
     return CUDA_SUCCESS;
 }
 
