@@ -1,6 +1,7 @@
 // Modules from PTX text, their functions, and how many CTAs of one fit an SM.
 #include "emu/driver.h"
 
+#include "emu/core.h"
 #include "emu/memory.h"
 
 #include <stdio.h>
@@ -77,7 +78,8 @@ static int warp_registers(int per_thread)
     return (per_thread * 32 + 255) / 256 * 256;
 }
 
-// The parser's estimate, held to what the launch bounds leave, as a compiler does by spilling.
+// What the emulator's own allocation of registers took: ptxas's differs by a few. It is held to
+// what the launch bounds leave, as a compiler does by spilling.
 static void size_function(CUfunction function)
 {
     const struct fj_ptx_entry *entry = function->entry;
@@ -92,9 +94,11 @@ static void size_function(CUfunction function)
     }
     if (entry->maxnreg && (int)entry->maxnreg < most)
         most = (int)entry->maxnreg;
-    function->registers = entry->registers < most ? entry->registers : most;
-    if (function->registers < 16)
-        function->registers = 16;
+    // 32 lanes of 4 bytes each; ptxas counts in eights and takes 16 at least.
+    int estimate = ((int)function->code->reg_bytes / 128 + 7) / 8 * 8;
+    estimate = estimate < 16 ? 16 : estimate;
+    function->registers = estimate < most ? estimate : most;
+    function->smem_dynamic_limit = SMEM_DEFAULT - (int)function->code->smem_static_bytes;
     int warps = regs_per_sm / warp_registers(function->registers);
     function->max_threads = threads < 32 * warps ? threads : 32 * warps;
 }
@@ -112,13 +116,12 @@ static CUresult build_functions(CUmodule module)
             .magic = FJ_EMU_MAGIC_FUNCTION,
             .module = module,
             .entry = entry,
-            .smem_dynamic_limit = SMEM_DEFAULT - (int)entry->smem_static_bytes,
             .carveout = -1,
             .cluster = {entry->cluster[0], entry->cluster[1], entry->cluster[2]},
         };
-        size_function(function);
         if (fj_emu_code_build(ptx, entry, module->var_addr, &function->code) != FAJIT_OK)
             return fj_emu_fail(CUDA_ERROR_INVALID_PTX, "%s", fj_err_text());
+        size_function(function);
     }
     return CUDA_SUCCESS;
 }
@@ -236,9 +239,9 @@ CUresult fj_emu_cuFuncGetAttribute(int *ret_value, CUfunction_attribute attribut
     const struct fj_ptx_module *ptx = function->module->ptx;
     const int values[] = {
         [CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK] = function->max_threads,
-        [CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES] = (int)entry->smem_static_bytes,
+        [CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES] = (int)function->code->smem_static_bytes,
         [CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES] = 0,
-        [CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES] = (int)entry->local_bytes,
+        [CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES] = (int)function->code->local_bytes,
         [CU_FUNC_ATTRIBUTE_NUM_REGS] = function->registers,
         [CU_FUNC_ATTRIBUTE_PTX_VERSION] = ptx->target,
         [CU_FUNC_ATTRIBUTE_BINARY_VERSION] = function->module->context->gpu->cc,
@@ -260,7 +263,7 @@ CUresult fj_emu_cuFuncGetAttribute(int *ret_value, CUfunction_attribute attribut
 static CUresult set_smem_limit(CUfunction function, int value)
 {
     int most = function->module->context->gpu->smem_per_block_bytes -
-               (int)function->entry->smem_static_bytes;
+               (int)function->code->smem_static_bytes;
     if (value < 0 || value > most)
         return fj_emu_fail(CUDA_ERROR_INVALID_VALUE,
                            "%d bytes of dynamic shared memory: the kernel may have up to %d on %s",
@@ -318,8 +321,7 @@ static int64_t cta_smem(CUfunction function, size_t dynamic)
 {
     const struct fj_gpu *gpu = function->module->context->gpu;
     int64_t unit = gpu->cc >= 80 ? 128 : 256;
-    int64_t bytes =
-        (int64_t)dynamic + function->entry->smem_static_bytes + gpu->smem_reserved_bytes;
+    int64_t bytes = (int64_t)dynamic + function->code->smem_static_bytes + gpu->smem_reserved_bytes;
     return (bytes + unit - 1) / unit * unit;
 }
 
