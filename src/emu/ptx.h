@@ -47,8 +47,10 @@ struct fj_ptx_entry {
     bool explicit_cluster;
     uint32_t smem_static_bytes; // as the driver reports: without dynamic
     uint32_t smem_dynamic_align;
-    uint32_t local_bytes; // per thread
-    int registers;        // an estimate from liveness: hardware allocates otherwise
+    uint32_t local_bytes;    // per thread
+    uint32_t *module_shared; // by variable of the module: shared address, ~0: not used
+    // An estimate from liveness, since hardware allocates otherwise; known once code is built.
+    int registers;
     // Body, for the decoder.
     struct fj_ptx_insn *insns;
     int n_insns;

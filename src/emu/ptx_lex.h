@@ -66,4 +66,7 @@ void fj_ptx_variable(struct fj_ptx_parser *parser, enum fj_ptx_space space, bool
 // The braces of an entry and all in them.
 void fj_ptx_body(struct fj_ptx_parser *parser);
 
+// Places the entry's shared and local variables, and the module's shared ones that it names.
+void fj_ptx_layout(struct fj_ptx_parser *parser, struct fj_ptx_entry *entry);
+
 #endif

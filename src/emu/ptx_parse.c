@@ -216,6 +216,8 @@ static void add_entry(struct fj_ptx_parser *p)
         return;
     p->entry = &entry;
     fj_ptx_body(p);
+    if (!p->failed)
+        fj_ptx_layout(p, &entry);
     p->entry = NULL;
     struct fj_ptx_entry *entries =
         fj_ptx_grow(p, m->entries, m->n_entries, &p->cap_entries, sizeof(*entries));
