@@ -59,6 +59,8 @@ int fajit_tensor_from_dlpack(const void *dl_tensor, struct fajit_tensor *ret_ten
     if (from->ndim < 1 || from->ndim > FAJIT_MAX_DIMS)
         return fj_err(FAJIT_E_INVAL, "DLPack tensor has %d dimensions; 1 to %d are possible",
                       from->ndim, FAJIT_MAX_DIMS);
+    if (!from->shape)
+        return fj_err(FAJIT_E_INVAL, "DLPack tensor: its shape is NULL");
     struct fajit_tensor tensor = {
         .data = (char *)from->data + from->byte_offset,
         .dtype = dl_dtype(from->dtype.code, from->dtype.bits, from->dtype.lanes),
@@ -73,7 +75,11 @@ int fajit_tensor_from_dlpack(const void *dl_tensor, struct fajit_tensor *ret_ten
     for (int i = from->ndim - 1; i >= 0; i--) {
         tensor.shape[i] = from->shape[i];
         tensor.strides[i] = from->strides ? from->strides[i] : stride;
-        stride *= from->shape[i];
+        if (from->shape[i] < 0)
+            return fj_err(FAJIT_E_INVAL, "DLPack tensor: dimension %d is %lld", i,
+                          (long long)from->shape[i]);
+        if (__builtin_mul_overflow(stride, from->shape[i], &stride))
+            return fj_err(FAJIT_E_INVAL, "DLPack tensor: its element count overflows 63 bits");
     }
     *ret_tensor = tensor;
     return FAJIT_OK;

@@ -70,6 +70,15 @@ static struct fj_ref_view ref_view(const struct fj_view *view, enum fajit_dtype 
     return ref;
 }
 
+// A matmul view is (batch, rows, columns, 1), the reference's (1, batch, rows, columns).
+static struct fj_ref_view ref_matrix(const struct fj_view *view, enum fajit_dtype dtype)
+{
+    struct fj_ref_view ref = {.data = view->data, .dtype = dtype, .shape = {1}};
+    memcpy(ref.shape + 1, view->shape, 3 * sizeof(*ref.shape));
+    memcpy(ref.stride + 1, view->stride, 3 * sizeof(*ref.stride));
+    return ref;
+}
+
 static int take_reference(const struct fajit_problem *problem, enum fajit_op op,
                           const struct fajit_reference_params *params,
                           struct fj_problem *ret_problem, struct fajit_reference_params *ret_params)
@@ -128,8 +137,8 @@ int fajit_reference_gemm(const struct fajit_problem *problem, const struct fajit
     if (err)
         return err;
     struct fj_ref_gemm ref = {
-        .a = ref_view(&checked.a, own.gemm.dtype),
-        .b = ref_view(&checked.b, own.gemm.dtype),
+        .a = ref_matrix(&checked.a, own.gemm.dtype),
+        .b = ref_matrix(&checked.b, own.gemm.dtype),
         .trans_a = own.gemm.trans_a,
         .trans_b = own.gemm.trans_b,
         .bias = checked.bias,
@@ -143,6 +152,6 @@ int fajit_reference_gemm(const struct fajit_problem *problem, const struct fajit
         .threads = known.threads,
     };
     if (own.gemm.beta)
-        ref.c = ref_view(&checked.c, own.gemm.out_dtype);
+        ref.c = ref_matrix(&checked.c, own.gemm.out_dtype);
     return fj_ref_gemm(&ref, ret_c);
 }

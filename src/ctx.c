@@ -7,13 +7,24 @@
 #include "base/file.h"
 #include "emu/emu.h"
 
+// No version of a public struct will be larger; what is, was never set.
+#define STRUCT_BYTES_MAX 65536
+
+static int check_struct_size(const char *name, size_t given_bytes)
+{
+    if (given_bytes >= sizeof(size_t) && given_bytes <= STRUCT_BYTES_MAX)
+        return FAJIT_OK;
+    return fj_err(FAJIT_E_INVAL, "struct %s: struct_size is %zu; set it to sizeof(struct %s)", name,
+                  given_bytes, name);
+}
+
 int fj_take_struct(const char *name, const void *from, void *ret_to, size_t known_bytes)
 {
     size_t given_bytes;
     memcpy(&given_bytes, from, sizeof(given_bytes));
-    if (given_bytes < sizeof(size_t))
-        return fj_err(FAJIT_E_INVAL, "struct %s: struct_size is %zu; set it to sizeof(struct %s)",
-                      name, given_bytes, name);
+    int err = check_struct_size(name, given_bytes);
+    if (err)
+        return err;
     const unsigned char *bytes = from;
     for (size_t i = known_bytes; i < given_bytes; i++)
         if (bytes[i])
@@ -31,9 +42,9 @@ int fj_give_struct(const char *name, const void *from, size_t known_bytes, void 
 {
     size_t given_bytes;
     memcpy(&given_bytes, ret_to, sizeof(given_bytes));
-    if (given_bytes < sizeof(size_t))
-        return fj_err(FAJIT_E_INVAL, "struct %s: struct_size is %zu; set it to sizeof(struct %s)",
-                      name, given_bytes, name);
+    int err = check_struct_size(name, given_bytes);
+    if (err)
+        return err;
     size_t common_bytes = given_bytes < known_bytes ? given_bytes : known_bytes;
     memcpy((char *)ret_to + sizeof(size_t), (const char *)from + sizeof(size_t),
            common_bytes - sizeof(size_t));
@@ -79,9 +90,25 @@ static bool env_flag(const char *name)
     return text && strcmp(text, "0") != 0;
 }
 
-static char *copy_string(const char *text)
+static int copy_string(const char *text, char **ret_copy)
 {
-    return text ? strdup(text) : NULL;
+    *ret_copy = text ? strdup(text) : NULL;
+    return text && !*ret_copy ? fj_err(FAJIT_E_NOMEM, "no memory for a context") : FAJIT_OK;
+}
+
+static int check_words(const struct fajit_ctx_params *params)
+{
+    const struct {
+        const char *name;
+        int value, max;
+    } words[] = {{"device", (int)params->device, FAJIT_DEVICE_NONE},
+                 {"cache_mode", (int)params->cache_mode, FAJIT_CACHE_OFF},
+                 {"log_level", (int)params->log_level, FAJIT_LOG_DEBUG}};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (words[i].value < 0 || words[i].value > words[i].max)
+            return fj_err(FAJIT_E_INVAL, "fajit_ctx_create: %s is %d; its enum has 0 to %d",
+                          words[i].name, words[i].value, words[i].max);
+    return FAJIT_OK;
 }
 
 static int read_device(struct fajit_ctx_params *params)
@@ -145,17 +172,22 @@ static int open_none(struct fajit_ctx *ctx, const struct fajit_ctx_params *param
     return FAJIT_OK;
 }
 
-static int open_driver(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+static int open_driver(struct fajit_ctx *ctx, const struct fj_cuda *cuda,
+                       const struct fajit_ctx_params *params)
 {
-    const struct fj_cuda *cuda;
     int ordinal = params->device_ordinal;
     int err = FAJIT_OK;
+    if (params->arch)
+        return fj_err(FAJIT_E_INVAL,
+                      "arch is %s, but a context with a device compiles for that device: leave "
+                      "arch NULL, or ask for FAJIT_DEVICE_NONE",
+                      params->arch);
     if (ctx->device_kind == FAJIT_DEVICE_EMULATED) {
         cuda = fj_emu_driver();
         ordinal = fj_emu_find_gpu(params->emulated_gpu ? params->emulated_gpu : "h200");
         if (ordinal < 0)
             return fj_err_context(FAJIT_E_INVAL, "emulated GPU");
-    } else {
+    } else if (!cuda) {
         err = fj_cuda_open(&cuda);
     }
     if (err == 0)
@@ -169,15 +201,18 @@ static int open_driver(struct fajit_ctx *ctx, const struct fajit_ctx_params *par
     return FAJIT_OK;
 }
 
-static int open_parts(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+static int copy_strings(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
 {
-    ctx->device_kind = params->device;
-    ctx->emulated_check = params->emulated_check;
-    ctx->template_dir = copy_string(params->template_dir);
-    ctx->dump_dir = copy_string(params->dump_dir);
-    ctx->nvrtc_path = copy_string(params->nvrtc_path);
-    ctx->cache_dir = copy_string(params->cache_dir);
+    int err = copy_string(params->template_dir, &ctx->template_dir);
+    if (err == 0)
+        err = copy_string(params->dump_dir, &ctx->dump_dir);
+    if (err == 0)
+        err = copy_string(params->nvrtc_path, &ctx->nvrtc_path);
+    return err ? err : copy_string(params->cache_dir, &ctx->cache_dir);
+}
 
+static void set_jit(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+{
     struct fj_jit *jit = &ctx->jit;
     jit->log = (struct fj_log){params->log, params->log_user, params->log_level};
     jit->template_dir = ctx->template_dir;
@@ -187,9 +222,20 @@ static int open_parts(struct fajit_ctx *ctx, const struct fajit_ctx_params *para
     jit->nvrtc_match = env_flag("FAJIT_NVRTC_MATCH");
     jit->want_ptx = params->device == FAJIT_DEVICE_EMULATED;
     jit->lineinfo = jit->want_ptx; // the emulated device names CUDA lines in its reports
+}
 
-    int err =
-        params->device == FAJIT_DEVICE_NONE ? open_none(ctx, params) : open_driver(ctx, params);
+static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
+                      const struct fajit_ctx_params *params)
+{
+    struct fj_jit *jit = &ctx->jit;
+    ctx->device_kind = params->device;
+    ctx->emulated_check = params->emulated_check;
+    int err = copy_strings(ctx, params);
+    if (err)
+        return err;
+    set_jit(ctx, params);
+    err = params->device == FAJIT_DEVICE_NONE ? open_none(ctx, params)
+                                              : open_driver(ctx, driver, params);
     if (err)
         return err;
     jit->mem = fj_mem_create();
@@ -206,7 +252,8 @@ static int open_parts(struct fajit_ctx *ctx, const struct fajit_ctx_params *para
         &jit->disk);
 }
 
-int fajit_ctx_create(const struct fajit_ctx_params *params, struct fajit_ctx **ret_ctx)
+int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *params,
+                  struct fajit_ctx **ret_ctx)
 {
     struct fajit_ctx_params known = {.struct_size = sizeof(known)};
     int err = FAJIT_OK;
@@ -215,6 +262,8 @@ int fajit_ctx_create(const struct fajit_ctx_params *params, struct fajit_ctx **r
     if (params)
         err = fj_take_struct("fajit_ctx_params", params, &known, sizeof(known));
     if (err == 0)
+        err = check_words(&known);
+    if (err == 0)
         err = read_environment(&known);
     if (err)
         return err;
@@ -222,13 +271,18 @@ int fajit_ctx_create(const struct fajit_ctx_params *params, struct fajit_ctx **r
     struct fajit_ctx *ctx = calloc(1, sizeof(*ctx));
     if (!ctx)
         return fj_err(FAJIT_E_NOMEM, "no memory for a context");
-    err = open_parts(ctx, &known);
+    err = open_parts(ctx, driver, &known);
     if (err) {
         fajit_ctx_destroy(&ctx);
         return err;
     }
     *ret_ctx = ctx;
     return FAJIT_OK;
+}
+
+int fajit_ctx_create(const struct fajit_ctx_params *params, struct fajit_ctx **ret_ctx)
+{
+    return fj_ctx_create(NULL, params, ret_ctx);
 }
 
 static void free_kernel(void *user, void *kernel)

@@ -21,6 +21,10 @@ struct fajit_plan {
     char config[FAJIT_CONFIG_MAX];
 };
 
+// fajit_ctx_create with a driver of the caller's own, such as a test's; NULL: libcuda.
+int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *params,
+                  struct fajit_ctx **ret_ctx);
+
 // Copies a caller's versioned struct into the library's: missing fields become zero.
 // FAJIT_E_INVAL when struct_size is 0, or when a newer caller set fields unknown here.
 int fj_take_struct(const char *name, const void *from, void *ret_to, size_t known_bytes);

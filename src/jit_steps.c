@@ -24,8 +24,11 @@ struct fj_key fj_step_slot(const struct fj_jit_request *request)
         const struct fj_param *p = &params.items[i];
         const void *from = p->is_word ? (const void *)p->word : (const void *)&p->value;
         size_t size = p->is_word ? strlen(p->word) + 1 : sizeof(p->value);
-        if (used + size > sizeof(text))
-            break;
+        if (used + size > sizeof(text)) {
+            // Folded: the digest of what came before stands for it.
+            fj_checksum(text, used, (unsigned char *)text);
+            used = 16;
+        }
         memcpy(text + used, from, size);
         used += size;
     }
