@@ -111,23 +111,24 @@ static uint8_t *resolve_param(struct fj_emu_warp *w, const struct fj_emu_insn *i
     return (uint8_t *)(uintptr_t)launch->params + address;
 }
 
-static uint8_t *resolve_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                             enum fj_ptx_space space, uint64_t address, uint32_t bytes)
+uint8_t *fj_emu_resolve_in(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                           enum fj_ptx_space space, uint64_t address, uint32_t bytes,
+                           uint32_t align)
 {
     const uint64_t window = address & FJ_EMU_WINDOW_MASK;
     if (space == FJ_PTX_GENERIC && window == FJ_EMU_WINDOW_SHARED)
-        return fj_emu_resolve_shared(w, in, lane, (uint32_t)address, bytes, bytes);
+        return fj_emu_resolve_shared(w, in, lane, (uint32_t)address, bytes, align);
     if (space == FJ_PTX_GENERIC && window == FJ_EMU_WINDOW_LOCAL)
-        return resolve_local(w, in, lane, address & ~FJ_EMU_WINDOW_MASK, bytes, bytes);
+        return resolve_local(w, in, lane, address & ~FJ_EMU_WINDOW_MASK, bytes, align);
     if (space == FJ_PTX_GENERIC && window == FJ_EMU_WINDOW_PARAM)
-        return resolve_param(w, in, lane, address & ~FJ_EMU_WINDOW_MASK, bytes, bytes);
+        return resolve_param(w, in, lane, address & ~FJ_EMU_WINDOW_MASK, bytes, align);
     if (space == FJ_PTX_SHARED)
-        return fj_emu_resolve_shared(w, in, lane, (uint32_t)address, bytes, bytes);
+        return fj_emu_resolve_shared(w, in, lane, (uint32_t)address, bytes, align);
     if (space == FJ_PTX_LOCAL)
-        return resolve_local(w, in, lane, address, bytes, bytes);
+        return resolve_local(w, in, lane, address, bytes, align);
     if (space == FJ_PTX_PARAM)
-        return resolve_param(w, in, lane, address, bytes, bytes);
-    return fj_emu_resolve_global(w, in, lane, address, bytes, bytes);
+        return resolve_param(w, in, lane, address, bytes, align);
+    return fj_emu_resolve_global(w, in, lane, address, bytes, align);
 }
 
 static bool resolve_each(struct fj_emu_warp *w, const struct fj_emu_insn *in, int operand,
@@ -136,7 +137,7 @@ static bool resolve_each(struct fj_emu_warp *w, const struct fj_emu_insn *in, in
     for (uint32_t left = w->exec; left != 0; left &= left - 1) {
         const int l = __builtin_ctz(left);
         const uint64_t address = fj_emu_address(w, in, operand, l);
-        host[l] = (uint64_t)(uintptr_t)resolve_lane(w, in, l, space, address, bytes);
+        host[l] = (uint64_t)(uintptr_t)fj_emu_resolve_in(w, in, l, space, address, bytes, bytes);
         if (host[l] == 0)
             return false;
     }

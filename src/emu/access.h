@@ -21,6 +21,9 @@ bool fj_emu_resolve(struct fj_emu_warp *w, const struct fj_emu_insn *in, int ope
                     enum fj_ptx_space space, uint32_t bytes, enum fj_emu_access access,
                     uint64_t host[FJ_EMU_LANES]);
 
+uint8_t *fj_emu_resolve_in(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                           enum fj_ptx_space space, uint64_t address, uint32_t bytes,
+                           uint32_t align);
 // One address of a given lane, for instructions that take one per warp. NULL after a fault.
 uint8_t *fj_emu_resolve_shared(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
                                uint32_t address, uint32_t bytes, uint32_t align);

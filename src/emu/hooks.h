@@ -10,6 +10,43 @@ bool fj_emu_hook_access(struct fj_emu_warp *w, const struct fj_emu_insn *in, int
                         enum fj_ptx_space space, uint32_t bytes, enum fj_emu_access access,
                         const uint64_t host[FJ_EMU_LANES]);
 
+// After a wgmma has read its operands and written its accumulators.
+struct fj_emu_wgmma_op;
+struct fj_emu_wgmma_args;
+bool fj_emu_hook_wgmma(struct fj_emu_warp *w, const struct fj_emu_insn *in,
+                       const struct fj_emu_wgmma_op *op, const struct fj_emu_wgmma_args *args);
+
+// insn->size of the instructions that order wgmmas.
+enum {
+    FJ_EMU_WGMMA_FENCE = 1,
+    FJ_EMU_WGMMA_COMMIT,
+    FJ_EMU_WGMMA_WAIT,
+};
+
+// A copy between global and shared memory has been made: `bytes` at shared `address`.
+enum fj_emu_async {
+    FJ_EMU_CP_ASYNC,
+    FJ_EMU_BULK_LOAD,
+    FJ_EMU_BULK_STORE,
+};
+bool fj_emu_hook_async(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                       uint32_t address, uint32_t bytes, enum fj_emu_async kind);
+// One lane's access to global memory outside fj_emu_resolve.
+bool fj_emu_hook_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                        uint64_t address, uint32_t bytes, bool is_store);
+
+// Groups of copies: committed, or waited for until `pending` are left.
+enum {
+    FJ_EMU_CP_COMMIT,
+    FJ_EMU_CP_WAIT,
+    FJ_EMU_CP_WAIT_ALL,
+    FJ_EMU_BULK_COMMIT,
+    FJ_EMU_BULK_WAIT,
+    FJ_EMU_BULK_WAIT_READ,
+};
+bool fj_emu_hook_group(struct fj_emu_warp *w, const struct fj_emu_insn *in, int what,
+                       uint32_t pending);
+
 // Before every instruction. false: the warp has been stopped.
 bool fj_emu_hook_before(struct fj_emu_warp *w, const struct fj_emu_insn *in);
 // After every instruction that did not stop the warp.
