@@ -131,6 +131,8 @@ int fajit_reference_gemm(const struct fajit_problem *problem, const struct fajit
     struct fj_gemm_args checked;
     if (!problem || !args)
         return fj_err(FAJIT_E_INVAL, "fajit_reference_gemm: an argument is NULL");
+    if (!ret_c)
+        return fj_err(FAJIT_E_INVAL, "fajit_reference_gemm: ret_c is NULL");
     int err = take_reference(problem, FAJIT_OP_GEMM, params, &own, &known);
     if (err == 0)
         err = fj_gemm_inputs_check(&own.gemm, args, &checked);
