@@ -32,6 +32,16 @@ static int leave(const struct scope *scope, CUresult result, const char *call)
     return err;
 }
 
+int fajit_ctx_make_current(struct fajit_ctx *ctx)
+{
+    struct scope scope;
+    int err = enter(ctx, "fajit_ctx_make_current", &scope);
+    if (err)
+        return err;
+    CUresult result = scope.cuda->cuCtxSetCurrent(scope.device->context);
+    return fj_cuda_check(scope.cuda, result, "cuCtxSetCurrent");
+}
+
 static CUdeviceptr address(const void *memory)
 {
     return (CUdeviceptr)(uintptr_t)memory;

@@ -103,6 +103,15 @@ enum fajit_cache_mode {
     FAJIT_CACHE_OFF, // memory only
 };
 
+// Where configurations come from when the problem fixes no knobs.
+enum fajit_tune_mode {
+    FAJIT_TUNE_DEFAULT = 0, // FAJIT_TUNE from the environment, else FAJIT_TUNE_LOAD
+    FAJIT_TUNE_LOAD,        // records, else rules; never times anything
+    FAJIT_TUNE_OFF,         // rules alone
+    FAJIT_TUNE_ON,          // planning tunes problems that have no record of their own
+    FAJIT_TUNE_FORCE,       // planning tunes every problem, once per context
+};
+
 struct fajit_ctx_params {
     size_t struct_size;
     enum fajit_device_kind device;
@@ -121,6 +130,7 @@ struct fajit_ctx_params {
     fajit_log_fn log;
     void *log_user;
     enum fajit_log_level log_level; // default FAJIT_LOG_WARN when `log` is set
+    enum fajit_tune_mode tune_mode;
 };
 
 // Thread-safety: safe; any number of threads may use one context. It must outlive its plans.
@@ -265,6 +275,7 @@ FAJIT_API int fajit_render(struct fajit_ctx *ctx, const struct fajit_problem *pr
 enum fajit_effort {
     FAJIT_EFFORT_DEFAULT = 0, // recorded or default configuration; compile when not cached
     FAJIT_EFFORT_CACHED_ONLY, // FAJIT_E_NOT_CACHED instead of a compile
+    FAJIT_EFFORT_TUNE,        // measure first when the problem has no record of its own: seconds
 };
 
 struct fajit_plan_params {
@@ -380,6 +391,9 @@ struct fajit_plan_info {
     double exps;                   // exponentials; 0 for GEMM
     double block_flops, block_bytes, block_exps; // one CTA, one KV (or K) block
     double render_us, key_us, disk_us, compile_us, load_us, publish_us;
+    // How the configuration was chosen: "fixed", "exact", "bucket", "nearest", "stale", "other
+    // gpu", "arch" or "heuristic", a colon, and the record or rule. See the section on tuning.
+    char config_from[160];
 };
 
 FAJIT_API int fajit_plan_info(const struct fajit_plan *plan, struct fajit_plan_info *ret_info);
@@ -424,6 +438,10 @@ FAJIT_API int fajit_ctx_report(struct fajit_ctx *ctx, char **ret_text);
 // --- Device memory ----------------------------------------------------------------------------
 
 // For hosts without CUDA code of their own: tests, tools, the emulated device. All synchronous.
+
+// Makes the context's CUDA context current in the calling thread, as launches need it.
+FAJIT_API int fajit_ctx_make_current(struct fajit_ctx *ctx);
+
 FAJIT_API int fajit_mem_alloc(struct fajit_ctx *ctx, size_t bytes, void **ret_memory);
 FAJIT_API int fajit_mem_free(struct fajit_ctx *ctx, void *memory);
 FAJIT_API int fajit_mem_upload(struct fajit_ctx *ctx, void *device, const void *host, size_t bytes);
