@@ -20,6 +20,14 @@ static int stream_is_capturing(const struct fj_jit *jit, void *stream, bool *ret
     return err;
 }
 
+static int choose(struct fajit_ctx *ctx, const struct fj_problem *problem,
+                  struct fj_choice *ret_choice, struct fj_found *ret_found)
+{
+    char nvrtc[16];
+    fj_ctx_nvrtc(ctx, nvrtc);
+    return fj_tune_choose(ctx->tune, problem, nvrtc, ret_choice, ret_found);
+}
+
 static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *problem,
                      const struct fajit_plan_params *params)
 {
@@ -28,7 +36,7 @@ static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *proble
     bool capturing, hit;
     int err = fj_problem_from_public(problem, &own);
     if (err == 0)
-        err = fj_kernel_choose(&own, &jit->gpu, &plan->choice);
+        err = choose(plan->ctx, &own, &plan->choice, &plan->found);
     if (err == 0)
         err = stream_is_capturing(jit, params->stream, &capturing);
     if (err == 0)
@@ -79,13 +87,14 @@ int fajit_render(struct fajit_ctx *ctx, const struct fajit_problem *problem, boo
 {
     struct fj_problem own;
     struct fj_choice choice;
+    struct fj_found found;
     struct fj_rendering rendering = {0};
     char name[160];
     if (!ctx || !problem || !ret_source)
         return fj_err(FAJIT_E_INVAL, "fajit_render: an argument is NULL");
     int err = fj_problem_from_public(problem, &own);
     if (err == 0)
-        err = fj_kernel_choose(&own, &ctx->jit.gpu, &choice);
+        err = choose(ctx, &own, &choice, &found);
     if (err == 0)
         err = fj_jit_render(&ctx->jit, &choice, watches, name, &rendering);
     if (err == 0) {
@@ -165,6 +174,7 @@ int fajit_plan_info(const struct fajit_plan *plan, struct fajit_plan_info *ret_i
         .load_us = plan->times.load_us,
         .publish_us = plan->times.publish_us,
     };
+    snprintf(info.config_from, sizeof(info.config_from), "%s", plan->found.from);
     info_of_choice(&plan->choice, &info);
     info_of_kernel(plan->kernel, &info);
     return fj_give_struct("fajit_plan_info", &info, sizeof(info), ret_info);

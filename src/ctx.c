@@ -1,6 +1,7 @@
 // Context creation: parameters first, environment where they are zero, defaults last.
 #include "ctx.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -138,8 +139,17 @@ static int read_environment(struct fajit_ctx_params *params)
     static const struct word log_words[] = {{"none", FAJIT_LOG_NONE},   {"error", FAJIT_LOG_ERROR},
                                             {"warn", FAJIT_LOG_WARN},   {"info", FAJIT_LOG_INFO},
                                             {"debug", FAJIT_LOG_DEBUG}, {NULL, 0}};
+    static const struct word tune_words[] = {{"load", FAJIT_TUNE_LOAD},
+                                             {"off", FAJIT_TUNE_OFF},
+                                             {"on", FAJIT_TUNE_ON},
+                                             {"force", FAJIT_TUNE_FORCE},
+                                             {NULL, 0}};
     int value;
     int err = read_device(params);
+    if (err == 0 && params->tune_mode == FAJIT_TUNE_DEFAULT) {
+        err = env_word("FAJIT_TUNE", tune_words, FAJIT_TUNE_LOAD, &value);
+        params->tune_mode = (enum fajit_tune_mode)value;
+    }
     if (err == 0 && params->cache_mode == FAJIT_CACHE_DEFAULT) {
         err = env_word("FAJIT_CACHE", cache_words, FAJIT_CACHE_RW, &value);
         params->cache_mode = (enum fajit_cache_mode)value;
@@ -224,6 +234,29 @@ static void set_jit(struct fajit_ctx *ctx, const struct fajit_ctx_params *params
     jit->lineinfo = jit->want_ptx; // the emulated device names CUDA lines in its reports
 }
 
+static int open_tune(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+{
+    ctx->tune_mode = params->tune_mode;
+    return fj_tune_open(
+        &(struct fj_tune_setup){
+            .dir = fj_disk_dir(ctx->jit.disk),
+            .read_only = params->cache_mode == FAJIT_CACHE_RO,
+            .ignore = params->tune_mode == FAJIT_TUNE_OFF,
+            .template_dir = ctx->template_dir,
+            .gpu = &ctx->jit.gpu,
+            .log = &ctx->jit.log,
+        },
+        &ctx->tune);
+}
+
+void fj_ctx_nvrtc(struct fajit_ctx *ctx, char ret_text[16])
+{
+    const struct fj_nvrtc *nvrtc = atomic_load(&ctx->jit.nvrtc);
+    ret_text[0] = '\0';
+    if (nvrtc)
+        snprintf(ret_text, 16, "%d.%d", nvrtc->major, nvrtc->minor);
+}
+
 static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
                       const struct fajit_ctx_params *params)
 {
@@ -241,7 +274,7 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
     jit->mem = fj_mem_create();
     if (!jit->mem)
         return fj_err(FAJIT_E_NOMEM, "no memory for a context");
-    return fj_disk_open(
+    err = fj_disk_open(
         &(struct fj_disk_params){
             .dir = ctx->cache_dir,
             .read_only = params->cache_mode == FAJIT_CACHE_RO,
@@ -250,6 +283,7 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
             .log = &jit->log,
         },
         &jit->disk);
+    return err ? err : open_tune(ctx, params);
 }
 
 int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *params,
@@ -299,6 +333,7 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
     struct fj_jit *jit = &(*ctx)->jit;
     if (jit->mem)
         fj_mem_destroy(&jit->mem, free_kernel, jit);
+    fj_tune_close(&(*ctx)->tune);
     if (jit->disk)
         fj_disk_close(&jit->disk);
     if (jit->has_device)

@@ -2,12 +2,15 @@
 #ifndef FJ_CTX_H
 #define FJ_CTX_H
 
+#include "autotune/tune.h"
 #include "jit.h"
 
 struct fajit_ctx {
     struct fj_jit jit;
     enum fajit_device_kind device_kind; // never DEFAULT
     bool emulated_check;
+    enum fajit_tune_mode tune_mode; // never DEFAULT
+    struct fj_tune *tune;
     char *template_dir, *dump_dir, *nvrtc_path, *cache_dir; // own copies; NULL when unset
 };
 
@@ -18,8 +21,11 @@ struct fajit_plan {
     bool loaded;
     enum fajit_origin origin;
     struct fj_times times; // zero when the kernel was in memory
-    char config[FAJIT_CONFIG_MAX];
+    struct fj_found found; // how `choice` was made
 };
+
+// "13.0", or "" while no NVRTC is loaded.
+void fj_ctx_nvrtc(struct fajit_ctx *ctx, char ret_text[16]);
 
 // fajit_ctx_create with a driver of the caller's own, such as a test's; NULL: libcuda.
 int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *params,

@@ -1,5 +1,6 @@
-// Build-host program: writes the templates into a C table (src/codegen/store.h).
-// usage: embed OUTPUT DIRECTORY NAME..
+// Build-host program: writes text files into a C table (struct fj_stored of src/codegen/store.h).
+// usage: embed [--symbol=PREFIX] OUTPUT DIRECTORY NAME..
+// The table is PREFIX_files, its length PREFIX_count; PREFIX is fj_store when it is not given.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +46,15 @@ static int write_file(FILE *out, const char *dir, const char *name)
 
 int main(int argc, char **argv)
 {
+    static const char option[] = "--symbol=";
+    const char *symbol = "fj_store";
+    if (argc > 1 && strncmp(argv[1], option, sizeof(option) - 1) == 0) {
+        symbol = argv[1] + sizeof(option) - 1;
+        argv++;
+        argc--;
+    }
     if (argc < 3) {
-        fprintf(stderr, "usage: embed OUTPUT DIRECTORY NAME..\n");
+        fprintf(stderr, "usage: embed [--symbol=PREFIX] OUTPUT DIRECTORY NAME..\n");
         return 2;
     }
     FILE *out = fopen(argv[1], "wb");
@@ -57,11 +65,13 @@ int main(int argc, char **argv)
     char **names = argv + 3;
     int count = argc - 3, failed = 0;
     qsort(names, (size_t)count, sizeof(*names), by_name);
-    fputs("// Written by tools/embed.c from templates/.\n#include \"codegen/store.h\"\n\n", out);
-    fputs("const struct fj_stored fj_store_files[] = {\n", out);
+    fputs("// Written by tools/embed.c.\n#include \"codegen/store.h\"\n\n", out);
+    fprintf(out, "extern const struct fj_stored %s_files[];\nextern const int %s_count;\n", symbol,
+            symbol);
+    fprintf(out, "const struct fj_stored %s_files[] = {\n", symbol);
     for (int i = 0; i < count && !failed; i++)
         failed = write_file(out, argv[2], names[i]);
-    fprintf(out, "    {\"\", \"\", 0},\n};\nconst int fj_store_count = %d;\n", count);
+    fprintf(out, "    {\"\", \"\", 0},\n};\nconst int %s_count = %d;\n", symbol, count);
     failed |= ferror(out);
     if (fclose(out) || failed) {
         fprintf(stderr, "%s was not written\n", argv[1]);

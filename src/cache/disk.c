@@ -137,6 +137,11 @@ void fj_disk_close(struct fj_disk **disk)
     *disk = NULL;
 }
 
+const char *fj_disk_dir(const struct fj_disk *disk)
+{
+    return disk->readable ? disk->dir : "";
+}
+
 static void drop_damaged(struct fj_disk *disk, const char *path, const struct fj_fs_id *id,
                          const char *why)
 {

@@ -1,0 +1,149 @@
+#include "autotune/model.h"
+
+#include <math.h>
+
+// Operations of one SM per clock, dense. FLOPs of fp16 tensor cores: NVIDIA's architecture white
+// papers (Turing, Ampere, Ada, Hopper, Blackwell); mma.sync reaches about 62 % of wgmma's rate on
+// 9.0. Exponentials: 16 results per clock of the special function units, CUDA C++ Programming
+// Guide, table "Throughput of Native Arithmetic Instructions"; fp32: the same table.
+struct rates {
+    int cc_to; // up to this compute capability
+    double mma, wgmma, fma, exps;
+};
+static const struct rates rates[] = {
+    {75, 1024, 0, 128, 16},    {80, 2048, 0, 128, 16},  {89, 1024, 0, 256, 16},
+    {90, 2540, 4096, 256, 16}, {119, 4096, 0, 256, 16}, {9999, 1024, 0, 256, 16},
+};
+
+// L2 delivers about this much to one SM per clock (measured figures of 40 to 64 on 8.0 and 9.0).
+#define L2_BYTES_PER_CLOCK 48.0
+// What a CTA costs beside its blocks: launch, first loads, last stores. Clocks.
+#define CTA_CLOCKS 1500.0
+#define LAUNCH_US 3.0
+
+static const struct rates *rates_of(const struct fj_gpu *gpu)
+{
+    const struct rates *row = rates;
+    while (row->cc_to < gpu->cc)
+        row++;
+    return row;
+}
+
+static double flops_per_clock(const struct fj_choice *choice, const struct rates *r)
+{
+    switch (choice->kernel->family) {
+    case FAJIT_FAMILY_SM90:
+        return r->wgmma > 0 ? r->wgmma : r->mma;
+    case FAJIT_FAMILY_MMA:
+        return r->mma;
+    default:
+        return r->fma;
+    }
+}
+
+static double knob(const struct fj_choice *choice, enum fj_knob knob, double fallback)
+{
+    int value = choice->config.v[knob];
+    return value > 0 ? value : fallback;
+}
+
+struct tiles {
+    double ctas;   // tiles of the output, times the CTAs that share one
+    double blocks; // steps of one CTA, on average
+    double useful;
+};
+
+static struct tiles attn_tiles(const struct fj_choice *choice)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    double bm = knob(choice, FJ_KNOB_bm, 64), bn = knob(choice, FJ_KNOB_bn, 64);
+    double group = choice->config.v[FJ_KNOB_packgqa] == 1 && attn->heads_kv > 0
+                       ? (double)(attn->heads_q / attn->heads_kv)
+                       : 1;
+    double rows = (double)attn->seq_q * group;
+    double heads = (double)(attn->batch * attn->heads_q) / group;
+    double tiles = ceil(rows / bm);
+    double blocks = ceil((double)attn->seq_k / bn);
+    // Below the diagonal, and half a block of waste along it.
+    if (attn->causal != FAJIT_CAUSAL_NONE && attn->seq_q > 1)
+        blocks = fmin(blocks, blocks / 2 + bm / group / bn / 2 + 0.5);
+    return (struct tiles){
+        .ctas = tiles * heads, .blocks = fmax(blocks, 1), .useful = rows / (tiles * bm)};
+}
+
+static struct tiles gemm_tiles(const struct fj_choice *choice)
+{
+    const struct fj_gemm *gemm = &choice->problem.gemm;
+    double bm = knob(choice, FJ_KNOB_bm, 64), bn = knob(choice, FJ_KNOB_bn, 64);
+    double bk = knob(choice, FJ_KNOB_bk, 64), split = knob(choice, FJ_KNOB_splitk, 1);
+    double m = (double)gemm->m, n = (double)gemm->n, batch = fmax((double)gemm->batch, 1);
+    double down = ceil(m / bm), across = ceil(n / bn);
+    return (struct tiles){
+        .ctas = down * across * batch * split,
+        .blocks = fmax(ceil((double)gemm->k / bk / split), 1),
+        .useful = m * n / (down * bm * across * bn),
+    };
+}
+
+static int resident_ctas(const struct fj_choice *choice, const struct fj_gpu *gpu)
+{
+    int smem = choice->kernel->smem_bytes(choice) + gpu->smem_reserved_bytes;
+    int threads = choice->kernel->threads(choice);
+    int by_smem = smem > 0 ? gpu->smem_per_sm_bytes / smem : gpu->blocks_per_sm;
+    int by_threads = gpu->threads_per_sm / (threads > 0 ? threads : 128);
+    // Tensor-core kernels take most of the registers: 128 of a thread is a fair guess.
+    int by_registers = gpu->regs_per_sm / (128 * (threads > 0 ? threads : 128));
+    int ctas = by_smem < by_threads ? by_smem : by_threads;
+    ctas = ctas < by_registers ? ctas : by_registers;
+    int aimed = choice->config.v[FJ_KNOB_ctas];
+    if (aimed > 0 && choice->kernel->family == FAJIT_FAMILY_SM90 && aimed < ctas)
+        ctas = aimed;
+    return ctas < 1 ? 1 : ctas;
+}
+
+// Clocks of one block when `share` CTAs work on the SM at the same time, per CTA.
+static double block_clocks(const struct fj_choice *choice, const struct fj_gpu *gpu, double share)
+{
+    const struct rates *r = rates_of(gpu);
+    struct fj_cost cost = {0};
+    choice->kernel->cost(choice, &cost);
+    double tensor = cost.block_flops / flops_per_clock(choice, r);
+    double exps = cost.block_exps / r->exps;
+    double memory = cost.block_bytes / L2_BYTES_PER_CLOCK;
+    double longest = fmax(tensor, fmax(exps, memory));
+    double rest = tensor + exps + memory - longest;
+    // Alone, a CTA hides a part of the shorter work behind the longest; its neighbours hide more.
+    double stages = knob(choice, FJ_KNOB_stages, 2);
+    double exposed = 0.5 / (share * fmin(stages, 3));
+    return share * (longest + exposed * rest) + 60;
+}
+
+void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                      struct fj_model *ret_model)
+{
+    const struct rates *r = rates_of(gpu);
+    struct fj_model model = {.ctas_per_sm = resident_ctas(choice, gpu)};
+    struct fj_cost cost = {0};
+    choice->kernel->cost(choice, &cost);
+    struct tiles tiles =
+        choice->problem.op == FAJIT_OP_GEMM ? gemm_tiles(choice) : attn_tiles(choice);
+    double mhz = gpu->clock_khz > 0 ? gpu->clock_khz / 1e3 : 1500;
+    double sms = gpu->sm_count > 0 ? gpu->sm_count : 1;
+    double bytes_per_us = 2.0 * gpu->memory_clock_khz * gpu->memory_bus_bits / 8 / 1e3;
+
+    model.useful = tiles.useful;
+    model.waves = tiles.ctas / (sms * model.ctas_per_sm);
+    model.tensor_us = cost.flops / (flops_per_clock(choice, r) * sms * mhz);
+    model.exp_us = cost.exps / (r->exps * sms * mhz);
+    model.memory_us = bytes_per_us > 0 ? cost.bytes / bytes_per_us : 0;
+
+    // The last wave is as long as a full one; a SM with fewer CTAs runs each of them faster.
+    double per_sm = ceil(tiles.ctas / sms);
+    double share = fmin(per_sm, model.ctas_per_sm);
+    double turns = choice->problem.variant == FAJIT_VARIANT_PERSISTENT
+                       ? fmax(tiles.ctas / (sms * share), 1)
+                       : ceil(per_sm / share);
+    double clocks = turns * (tiles.blocks * block_clocks(choice, gpu, share) + CTA_CLOCKS);
+    model.predicted_us = fmax(clocks / mhz, model.memory_us) + LAUNCH_US;
+    *ret_model = model;
+}

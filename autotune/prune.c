@@ -1,0 +1,188 @@
+#include "autotune/prune.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_CANDIDATES 24
+#define THREAD_REGISTERS 255
+// Families beyond the second best one that runs a problem have never won one.
+#define FAMILIES_TRIED 2
+
+struct list {
+    struct fj_candidates *out;
+    int cap;
+    bool failed;
+};
+
+static void add(struct list *list, const struct fj_choice *choice, const struct fj_gpu *gpu,
+                bool safe)
+{
+    struct fj_candidates *out = list->out;
+    if (out->count == list->cap) {
+        int cap = list->cap ? list->cap * 2 : 64;
+        struct fj_candidate *items = realloc(out->items, (size_t)cap * sizeof(*items));
+        if (!items) {
+            list->failed = true;
+            return;
+        }
+        out->items = items;
+        list->cap = cap;
+    }
+    struct fj_model model;
+    fj_model_predict(choice, gpu, &model);
+    out->items[out->count++] =
+        (struct fj_candidate){.choice = *choice, .predicted_us = model.predicted_us, .safe = safe};
+}
+
+static bool same(const struct fj_choice *a, const struct fj_choice *b)
+{
+    return a->kernel == b->kernel && a->problem.variant == b->problem.variant &&
+           memcmp(&a->config, &b->config, sizeof(a->config)) == 0;
+}
+
+static bool is_known(const struct list *list, const struct fj_choice *choice)
+{
+    for (int i = 0; i < list->out->count; i++)
+        if (same(&list->out->items[i].choice, choice))
+            return true;
+    return false;
+}
+
+// Accumulators alone that exceed a thread's registers: certain to spill.
+static bool must_spill(const struct fj_choice *choice)
+{
+    int bm = FJ_CFG(&choice->config, bm), bn = FJ_CFG(&choice->config, bn);
+    int threads = choice->kernel->threads(choice);
+    if (choice->kernel->family == FAJIT_FAMILY_SM90)
+        threads -= 128; // the loading warpgroup holds none
+    if (threads <= 0)
+        return false;
+    int columns = choice->problem.op == FAJIT_OP_GEMM ? bn : bn + choice->problem.attn.head_dim_v;
+    return (int64_t)bm * columns / threads > THREAD_REGISTERS;
+}
+
+// A tile that a smaller one of the space would cover as well.
+static bool is_oversized(const struct fj_choice *choice, int smallest_bm)
+{
+    const struct fj_problem *problem = &choice->problem;
+    int bm = FJ_CFG(&choice->config, bm);
+    int64_t rows = problem->op == FAJIT_OP_GEMM ? problem->gemm.m : problem->attn.seq_q;
+    if (problem->op == FAJIT_OP_ATTN_FWD && FJ_CFG(&choice->config, packgqa) == 1 &&
+        problem->attn.heads_kv > 0)
+        rows *= problem->attn.heads_q / problem->attn.heads_kv;
+    return rows > 0 && bm > smallest_bm && bm >= 2 * rows;
+}
+
+static int smallest(const struct fj_space *space, enum fj_knob knob)
+{
+    int least = FJ_KNOB_MAX;
+    for (int i = 0; i < space->axis_count; i++)
+        for (int j = 0; space->axes[i].knob == knob && j < space->axes[i].count; j++)
+            if (space->axes[i].values[j] && space->axes[i].values[j] < least)
+                least = space->axes[i].values[j];
+    return least;
+}
+
+// False when the point contradicts a knob the problem fixes.
+static bool merge_fixed(const struct fj_config *fixed, struct fj_config *config)
+{
+    for (int i = 0; i < FJ_KNOB_COUNT; i++) {
+        if (fixed->v[i] && config->v[i] && fixed->v[i] != config->v[i])
+            return false;
+        if (fixed->v[i])
+            config->v[i] = fixed->v[i];
+    }
+    return true;
+}
+
+static void try_point(const struct fj_prune_params *params, const struct fj_problem *problem,
+                      const struct fj_space *space, const struct fj_kernel_class *kernel,
+                      enum fajit_variant variant, int64_t index, struct list *list)
+{
+    const struct fj_kernel_class *const only[] = {kernel, NULL};
+    struct fj_problem wanted = *problem;
+    struct fj_choice choice;
+    fj_space_point(space, index, &wanted.fixed);
+    wanted.family = kernel->family;
+    wanted.variant = variant;
+    if (!merge_fixed(&problem->fixed, &wanted.fixed) ||
+        fj_kernel_choose_from(only, &wanted, params->gpu, &choice)) {
+        list->out->refused++;
+        return;
+    }
+    choice.problem.fixed = problem->fixed;
+    if (is_oversized(&choice, smallest(space, FJ_KNOB_bm)) || must_spill(&choice) ||
+        is_known(list, &choice)) {
+        list->out->useless++;
+        return;
+    }
+    add(list, &choice, params->gpu, space->safe);
+}
+
+// Whether the kernel has the schedule, with whatever configuration.
+static bool has_variant(const struct fj_prune_params *params, const struct fj_problem *problem,
+                        const struct fj_kernel_class *kernel, enum fajit_variant variant)
+{
+    struct fj_problem wanted = *problem;
+    wanted.variant = variant;
+    return kernel->check(&wanted, params->gpu) == FAJIT_OK;
+}
+
+static bool walk_class(const struct fj_prune_params *params, const struct fj_problem *problem,
+                       const struct fj_kernel_class *kernel, struct list *list)
+{
+    static const enum fajit_variant schedules[] = {FAJIT_VARIANT_PERSISTENT, FAJIT_VARIANT_V2};
+    struct fj_space space;
+    if (kernel->op != problem->op || (problem->family && problem->family != kernel->family) ||
+        kernel->check(problem, params->gpu) || !fj_space_of(kernel, params->gpu, &space) ||
+        (params->safe_only && !space.safe))
+        return false;
+    for (int v = 0; v < 2; v++) {
+        enum fajit_variant variant = problem->variant ? problem->variant : schedules[v];
+        if ((problem->variant && v > 0) || !has_variant(params, problem, kernel, variant))
+            continue;
+        list->out->points += fj_space_size(&space);
+        for (int64_t i = 0; i < fj_space_size(&space); i++)
+            try_point(params, problem, &space, kernel, variant, i, list);
+    }
+    return true;
+}
+
+static int by_prediction(const void *left, const void *right)
+{
+    const struct fj_candidate *a = left, *b = right;
+    return (a->predicted_us > b->predicted_us) - (a->predicted_us < b->predicted_us);
+}
+
+int fj_prune(const struct fj_prune_params *params, const struct fj_problem *problem,
+             struct fj_candidates *ret_candidates)
+{
+    struct fj_candidates out = {0};
+    struct list list = {.out = &out};
+    int families = 0;
+    int max = params->max_candidates > 0 ? params->max_candidates : DEFAULT_CANDIDATES;
+    if (params->first)
+        add(&list, params->first, params->gpu, true);
+    for (const struct fj_kernel_class *const *c = params->classes; *c; c++)
+        if (families < FAMILIES_TRIED)
+            families += walk_class(params, problem, *c, &list);
+    if (list.failed || out.count == 0) {
+        fj_candidates_free(&out);
+        return list.failed ? fj_err(FAJIT_E_NOMEM, "no memory for the candidates of a search")
+                           : fj_err(FAJIT_E_UNSUPPORTED, "no configuration suits the problem");
+    }
+    int kept = params->first ? 1 : 0;
+    qsort(out.items + kept, (size_t)(out.count - kept), sizeof(*out.items), by_prediction);
+    if (out.count > max) {
+        out.unlikely = out.count - max;
+        out.count = max;
+    }
+    *ret_candidates = out;
+    return FAJIT_OK;
+}
+
+void fj_candidates_free(struct fj_candidates *candidates)
+{
+    free(candidates->items);
+    *candidates = (struct fj_candidates){0};
+}

@@ -1,0 +1,36 @@
+// Candidates of a search: every configuration worth compiling, likeliest first.
+#ifndef FJ_AUTOTUNE_PRUNE_H
+#define FJ_AUTOTUNE_PRUNE_H
+
+#include "autotune/model.h"
+#include "autotune/space.h"
+
+struct fj_candidate {
+    struct fj_choice choice;
+    double predicted_us;
+    bool safe;
+};
+
+struct fj_candidates {
+    struct fj_candidate *items;
+    int count;
+    int64_t points;   // of the spaces
+    int64_t refused;  // by the kernels' rules and the GPU's limits
+    int64_t useless;  // tiles larger than the problem, or the same configuration again
+    int64_t unlikely; // too far down the ranking
+};
+
+struct fj_prune_params {
+    const struct fj_kernel_class *const *classes; // NULL-terminated
+    const struct fj_gpu *gpu;
+    const struct fj_choice *first; // becomes candidate 0 whatever the model says of it
+    int max_candidates;            // 0: 24
+    bool safe_only;                // only kernels that cannot hang, `first` excepted
+};
+
+// Compiles nothing. Knobs the problem fixes stay fixed. Free with fj_candidates_free.
+int fj_prune(const struct fj_prune_params *params, const struct fj_problem *problem,
+             struct fj_candidates *ret_candidates);
+void fj_candidates_free(struct fj_candidates *candidates);
+
+#endif

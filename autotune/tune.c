@@ -1,0 +1,242 @@
+#include "autotune/tune.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/thread.h"
+#include "codegen/store.h"
+#include "codegen/template.h"
+
+#define DIGESTS_MAX 32
+
+extern const struct fj_stored fj_bundled_files[];
+extern const int fj_bundled_count;
+
+struct digest {
+    const struct fj_kernel_class *kernel;
+    char text[FJ_DIGEST_TEXT];
+};
+
+struct fj_tune {
+    char path[1024]; // "" when in memory only
+    bool read_only, ignore;
+    const char *template_dir;
+    const struct fj_gpu *gpu;
+    const struct fj_log *log;
+
+    fj_mutex mutex; // of the fields below
+    struct fj_records records;
+    bool loaded, sorted;
+    struct digest digests[DIGESTS_MAX];
+    int digest_count;
+};
+
+int fj_tune_open(const struct fj_tune_setup *setup, struct fj_tune **ret_tune)
+{
+    struct fj_tune *tune = calloc(1, sizeof(*tune));
+    if (!tune)
+        return fj_err(FAJIT_E_NOMEM, "no memory for tuning records");
+    tune->read_only = setup->read_only;
+    tune->ignore = setup->ignore;
+    tune->template_dir = setup->template_dir;
+    tune->gpu = setup->gpu;
+    tune->log = setup->log;
+    if (setup->dir && *setup->dir &&
+        !fj_path_join(tune->path, sizeof(tune->path), setup->dir, FJ_RECORDS_FILE))
+        tune->path[0] = '\0';
+    pthread_mutex_init(&tune->mutex, NULL);
+    *ret_tune = tune;
+    return FAJIT_OK;
+}
+
+void fj_tune_close(struct fj_tune **tune)
+{
+    if (!*tune)
+        return;
+    fj_records_free(&(*tune)->records);
+    pthread_mutex_destroy(&(*tune)->mutex);
+    free(*tune);
+    *tune = NULL;
+}
+
+const char *fj_tune_path(const struct fj_tune *tune)
+{
+    return tune->path;
+}
+
+// --- Loading, at the first question -----------------------------------------------------------
+
+static void log_bad(void *user, const char *sentence)
+{
+    struct fj_tune *tune = user;
+    fj_log(tune->log, FAJIT_LOG_WARN, "%s; the line is passed over", sentence);
+}
+
+static void load(struct fj_tune *tune)
+{
+    if (tune->loaded)
+        return;
+    tune->loaded = true;
+    tune->sorted = false;
+    for (int i = 0; i < fj_bundled_count; i++)
+        fj_records_parse(&tune->records, fj_bundled_files[i].name, fj_bundled_files[i].text,
+                         fj_bundled_files[i].len, log_bad, tune);
+    if (*tune->path && fj_records_load(&tune->records, tune->path, log_bad, tune))
+        fj_log(tune->log, FAJIT_LOG_WARN, "tuning records are not used: %s", fj_err_text());
+}
+
+static void ready(struct fj_tune *tune)
+{
+    load(tune);
+    if (!tune->sorted)
+        fj_records_sort(&tune->records);
+    tune->sorted = true;
+}
+
+static void read_digest(struct fj_tune *tune, const char *template_name, char ret[FJ_DIGEST_TEXT])
+{
+    const struct fj_template *tmpl;
+    struct fj_buf hex = {0};
+    *ret = '\0';
+    if (fj_template_get(tune->template_dir, template_name, &tmpl) == FAJIT_OK &&
+        fj_template_digest(tmpl, &hex) == FAJIT_OK)
+        snprintf(ret, FJ_DIGEST_TEXT, "%.32s", hex.data);
+    fj_buf_free(&hex);
+}
+
+// A template that changes while the process runs keeps its first digest: its records may then be
+// of the newer text, which costs speed at worst, never a wrong result.
+static const char *digest_of(void *user, const struct fj_kernel_class *kernel)
+{
+    struct fj_tune *tune = user;
+    for (int i = 0; i < tune->digest_count; i++)
+        if (tune->digests[i].kernel == kernel)
+            return tune->digests[i].text;
+    if (tune->digest_count == DIGESTS_MAX)
+        return "";
+    struct digest *digest = &tune->digests[tune->digest_count++];
+    digest->kernel = kernel;
+    read_digest(tune, kernel->template_name, digest->text);
+    return digest->text;
+}
+
+static struct fj_lookup lookup_of(struct fj_tune *tune, const char *nvrtc)
+{
+    return (struct fj_lookup){
+        .records = tune->ignore ? NULL : &tune->records,
+        .classes = fj_kernel_classes,
+        .gpu = tune->gpu,
+        .nvrtc = nvrtc,
+        .digest = digest_of,
+        .user = tune,
+    };
+}
+
+int fj_tune_choose(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
+                   struct fj_choice *ret_choice, struct fj_found *ret_found)
+{
+    pthread_mutex_lock(&tune->mutex);
+    if (!tune->ignore)
+        ready(tune);
+    struct fj_lookup lookup = lookup_of(tune, nvrtc);
+    int err = fj_lookup_choose(&lookup, problem, ret_choice, ret_found);
+    ret_found->record = NULL; // not the caller's to keep: another thread may add records
+    pthread_mutex_unlock(&tune->mutex);
+    return err;
+}
+
+// --- Adding -----------------------------------------------------------------------------------
+
+void fj_tune_stamp(struct fj_tune *tune, const struct fj_choice *choice, const char *nvrtc,
+                   struct fj_record *ret_record)
+{
+    struct fj_buf config = {0};
+    *ret_record = (struct fj_record){.time_s = fj_time_s()};
+    fj_record_gpu(tune->gpu, ret_record->gpu);
+    fj_tune_key_of(&choice->problem, &ret_record->key);
+    fj_config_format(&choice->config, &config);
+    snprintf(ret_record->config, sizeof(ret_record->config), "%s", config.data ? config.data : "");
+    fj_buf_free(&config);
+    snprintf(ret_record->kernel, sizeof(ret_record->kernel), "%s", choice->kernel->name);
+    snprintf(ret_record->variant, sizeof(ret_record->variant), "%s",
+             fj_variant_name(choice->problem.variant));
+    snprintf(ret_record->nvrtc, sizeof(ret_record->nvrtc), "%s", nvrtc);
+    snprintf(ret_record->origin, sizeof(ret_record->origin), "tuned");
+    pthread_mutex_lock(&tune->mutex);
+    snprintf(ret_record->digest, sizeof(ret_record->digest), "%s", digest_of(tune, choice->kernel));
+    pthread_mutex_unlock(&tune->mutex);
+}
+
+int fj_tune_keep(struct fj_tune *tune, const struct fj_record *records, int count)
+{
+    pthread_mutex_lock(&tune->mutex);
+    load(tune); // before the file has them too
+    for (int i = 0; i < count; i++)
+        fj_records_add(&tune->records, &records[i]);
+    tune->sorted = false;
+    pthread_mutex_unlock(&tune->mutex);
+    if (!*tune->path || tune->read_only)
+        return FAJIT_OK;
+    const struct fj_record *list[64];
+    int err = FAJIT_OK;
+    for (int done = 0; done < count && err == 0; done += 64) {
+        int some = count - done < 64 ? count - done : 64;
+        for (int i = 0; i < some; i++)
+            list[i] = &records[done + i];
+        err = fj_records_append(tune->path, list, some);
+    }
+    return err;
+}
+
+void fj_tune_add_text(struct fj_tune *tune, const char *name, const char *text, size_t len)
+{
+    pthread_mutex_lock(&tune->mutex);
+    load(tune);
+    fj_records_parse(&tune->records, name, text, len, log_bad, tune);
+    tune->sorted = false;
+    pthread_mutex_unlock(&tune->mutex);
+}
+
+// --- Asking -----------------------------------------------------------------------------------
+
+int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
+                  int (*visit)(void *user, const struct fj_record *record,
+                               enum fj_lookup_step step),
+                  void *user)
+{
+    int count = 0, result = 0;
+    pthread_mutex_lock(&tune->mutex);
+    ready(tune);
+    struct fj_lookup lookup = lookup_of(tune, nvrtc);
+    lookup.records = &tune->records;
+    const struct fj_record **list = problem ? fj_lookup_candidates(&lookup, problem, &count) : NULL;
+    for (int i = 0; i < count && result == 0; i++)
+        result = visit(user, list[i], fj_lookup_step_of(&lookup, problem, list[i]));
+    for (int i = 0; !problem && i < tune->records.count && result == 0; i++)
+        result = visit(user, tune->records.items[i], FJ_STEP_EXACT);
+    free(list);
+    pthread_mutex_unlock(&tune->mutex);
+    return result;
+}
+
+bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc)
+{
+    int count;
+    bool tuned = false;
+    pthread_mutex_lock(&tune->mutex);
+    ready(tune);
+    struct fj_lookup lookup = lookup_of(tune, nvrtc);
+    lookup.records = &tune->records;
+    const struct fj_record **list = fj_lookup_candidates(&lookup, problem, &count);
+    for (int i = 0; i < count && !tuned; i++) {
+        struct fj_choice choice;
+        tuned = list[i]->verdict == FJ_VERDICT_BEST &&
+                fj_lookup_step_of(&lookup, problem, list[i]) == FJ_STEP_EXACT &&
+                fj_lookup_apply(&lookup, problem, list[i], &choice) == FAJIT_OK;
+    }
+    free(list);
+    pthread_mutex_unlock(&tune->mutex);
+    return tuned;
+}
