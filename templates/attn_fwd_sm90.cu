@@ -13,7 +13,7 @@
 //@switch lse bool        also write the log-sum-exp of every row
 //@switch seqlens_q bool  query lengths per batch entry, on the device
 //@switch seqlens_k bool  key lengths per batch entry, on the device
-//@switch persistent bool the CTAs stay and walk the tiles
+//@switch tiles one|static|dynamic  a CTA's tiles: one; a fixed share; the next when it has time
 //@switch pack_group int  query heads of one KV head that share a tile's rows; 1: one head
 //@switch pingpong bool   the warpgroups issue their products in turn
 //@switch overlap bool    softmax of one block runs behind the products of another
@@ -54,8 +54,9 @@
 // Between warpgroups, named barriers pass a turn around: a warpgroup issues its two products
 // only in its turn, so that softmax of one runs while the tensor cores work for another.
 //@end
-//@if persistent
-// Between tiles, the first S of the next tile is issued before O of this one is written.
+//@if tiles != one
+// The CTAs stay and walk the tiles. The producer runs ahead into the next tile, so that its Q, K
+// and V arrive while this tile's O is written.
 //@end
 //@prelude
 
@@ -65,6 +66,7 @@
 //@include lib/tma.cuh
 //@include lib/wgmma.cuh
 //@include lib/fragment.cuh
+//@include lib/shared.cuh
 
 constexpr int kWarpgroups = kBlockM / 64;             // that compute
 constexpr int kDepth = (kHeadDim + 15) / 16;          // k steps of Q K^T; TMA pads with zeros
@@ -89,11 +91,17 @@ constexpr int kEmptyK = kFullK + kStages;
 constexpr int kFullV = kEmptyK + kStages;
 constexpr int kEmptyV = kFullV + kStages;
 constexpr int kTailV = kEmptyV + kStages; // a V tile with rows past the sequence has arrived
-constexpr int kBarriers = kTailV + 1;
+constexpr int kFullTile = kTailV + 1; // per slot
+constexpr int kEmptyTile = kFullTile + 2;
+constexpr int kSlotTile = kEmptyTile + 2; // no barriers: tile numbers that the producer has taken
+constexpr int kBarriers = kSlotTile + 2;
 static_assert(kOffsetBarriers + 8 * kBarriers == kSmemBytes, "host and kernel agree");
 
 // What a launch may change. A row of a tile is a query, or a query of one of pack_group heads.
 struct Shape {
+    //@if tiles == dynamic
+    int *next_tile; // 0 at the launch: how many tiles have been taken after the first ones
+    //@end
     //@if seqlens_q
     const int *seqlens_q; // [batch]
     //@end
@@ -167,7 +175,7 @@ __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
     return tile;
 }
 
-//@if persistent
+//@if tiles == static
 // The tile that this CTA works on in the given round. Odd rounds run backwards, so that a CTA that
 // got a longer tile gets a shorter one next.
 __device__ __forceinline__ int tile_of_round(int round)
@@ -199,13 +207,6 @@ struct Shared {
     }
 };
 
-//@if seqlens_k
-__device__ __forceinline__ void store_zeros(uint32 address) // 16 bytes of shared memory
-{
-    asm volatile("st.shared.v4.u32 [%0], {0, 0, 0, 0};" ::"r"(address) : "memory");
-}
-
-//@end
 // The producer: one warp, of which one lane talks to the copy engine.
 struct Producer {
     Shared smem;
@@ -272,7 +273,7 @@ struct Producer {
             for (int p = 0; p < kPanelsV; ++p) {
                 const uint32 panel = smem.v(v_ring.slot) + p * kBlockN * kPanelRow;
                 for (int i = max(rows, 0) * 8 + lane; i < kBlockN * 8; i += 32)
-                    store_zeros(panel + 16 * i);
+                    store_shared_zeros(panel + 16 * i);
             }
             fence_proxy_async();
             __syncwarp();
@@ -302,14 +303,14 @@ struct Consumer {
     Shared smem;
     int warpgroup;
     int lane;
-    Ring<kStages> k_ring;
-    Ring<kStages> v_ring;
+    Ring<kStages> ring; // of K; V is always one block behind it
     uint32 q_parity;
 
     float S[kBlockN / 2];   // [64, block_n] fp32, accumulator layout
     uint32 P[kBlockN / 4];  // [64, block_n] pairs, A layout
     float O[kHeadDimV / 2]; // [64, head_dim_v] fp32, accumulator layout, unnormalised
     float m[2];             // of rows lane / 4 + {0, 8}: what S is compared with, unscaled
+    float offset[2];        // -m * scale * log2(e), 0 for -inf
     float l[2];             // sum of exp(S - m), this thread's columns only
     float correction[2];    // exp(old m - m)
     bool rescale;           // O is still to be multiplied by it
@@ -329,14 +330,12 @@ struct Consumer {
 
     __device__ __forceinline__ void release_k()
     {
-        release(kEmptyK + k_ring.slot);
-        k_ring.advance();
+        release(kEmptyK + ring.slot);
     }
 
     __device__ __forceinline__ void release_v()
     {
-        release(kEmptyV + v_ring.slot);
-        v_ring.advance();
+        release(kEmptyV + ring.previous().slot);
     }
 
     __device__ __forceinline__ void wait_turn()
@@ -355,13 +354,18 @@ struct Consumer {
 
     __device__ __forceinline__ void wait_k()
     {
-        mbarrier_wait(smem.barrier(kFullK + k_ring.slot), k_ring.parity);
+        mbarrier_wait(smem.barrier(kFullK + ring.slot), ring.parity);
+    }
+
+    __device__ __forceinline__ void wait_v()
+    {
+        mbarrier_wait(smem.barrier(kFullV + ring.previous().slot), ring.previous().parity);
     }
 
     __device__ __forceinline__ void begin_scores() // S = Q K^T
     {
         const uint64 q = wgmma_descriptor(smem.q(warpgroup), 16);
-        const uint64 k = wgmma_descriptor(smem.k(k_ring.slot), 16);
+        const uint64 k = wgmma_descriptor(smem.k(ring.slot), 16);
         pin(S);
         wgmma_fence();
 #pragma unroll
@@ -377,8 +381,8 @@ struct Consumer {
 
     __device__ __forceinline__ void begin_output(bool accumulate) // O += P V
     {
-        mbarrier_wait(smem.barrier(kFullV + v_ring.slot), v_ring.parity);
-        const uint64 v = wgmma_descriptor(smem.v(v_ring.slot), kBlockN * kPanelRow);
+        wait_v();
+        const uint64 v = wgmma_descriptor(smem.v(ring.previous().slot), kBlockN * kPanelRow);
         pin(O);
         pin(P);
         wgmma_fence();
@@ -408,39 +412,36 @@ struct Consumer {
     // S becomes exp(scale * (S - m)), with exp(x) = exp2(x * log2(e)): the GPU has exp2.
     __device__ __forceinline__ void softmax(float scale_log2)
     {
-        float m_new[2];
+        float top[2]; // of this thread's columns
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-            m_new[j] = fmaxf(S[2 * j], S[2 * j + 1]);
+            top[j] = fmaxf(S[2 * j], S[2 * j + 1]);
 #pragma unroll
             for (int t = 1; t < kBlockN / 8; ++t)
-                m_new[j] = fmaxf(m_new[j], fmaxf(S[4 * t + 2 * j], S[4 * t + 2 * j + 1]));
-            m_new[j] = fmaxf(m[j], quad_max(m_new[j]));
+                top[j] = fmaxf(top[j], fmaxf(S[4 * t + 2 * j], S[4 * t + 2 * j + 1]));
         }
         //@if lazy
-        // With any m the result is the same, as long as nothing overflows: m is left alone while
-        // no exponential passes 2^8. The sums then hold a part of each other's scale exactly.
-        constexpr float kSlack = 8.0f;
-        const bool grown = (m_new[0] - m[0]) * scale_log2 > kSlack ||
-                           (m_new[1] - m[1]) * scale_log2 > kSlack;
-        rescale = __any_sync(0xffffffff, grown);
-        if (rescale)
+        // Any m gives the same result as long as nothing overflows, so m need not be the maximum:
+        // while no exponential would pass 2^8, it stays, and O and l need no correction.
+        const float slack = 8.0f / scale_log2;
+        rescale = __any_sync(0xffffffff, top[0] > m[0] + slack || top[1] > m[1] + slack);
         //@else
         rescale = true;
         //@end
-        {
+        if (rescale) {
 #pragma unroll
             for (int j = 0; j < 2; ++j) {
+                const float m_new = fmaxf(m[j], quad_max(top[j]));
                 // While a row has seen no key, m is -inf, and -inf - -inf would be NaN.
-                const float finite = m_new[j] == -INFINITY ? 0.0f : m_new[j];
+                const float finite = m_new == -INFINITY ? 0.0f : m_new;
                 correction[j] = exp2_fast((m[j] - finite) * scale_log2);
                 l[j] *= correction[j];
-                m[j] = m_new[j];
+                m[j] = m_new;
+                offset[j] = -finite * scale_log2;
             }
         }
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-            const float offset = m[j] == -INFINITY ? 0.0f : -m[j] * scale_log2;
             float sum[2] = {0.0f, 0.0f};
 #pragma unroll
             for (int t = 0; t < kBlockN / 8; ++t) {
@@ -449,10 +450,10 @@ struct Consumer {
                     float &x = S[4 * t + 2 * j + i];
                     //@if poly > 0
                     if (t % $poly == $poly - 1)
-                        x = exp2_poly(x, scale_log2 / 256.0f, (offset + 127.0f) / 256.0f);
+                        x = exp2_poly(x, scale_log2 / 256.0f, (offset[j] + 127.0f) / 256.0f);
                     else
                     //@end
-                        x = exp2_fast(fmaf(x, scale_log2, offset));
+                        x = exp2_fast(fmaf(x, scale_log2, offset[j]));
                     sum[i] += x;
                 }
             }
@@ -495,6 +496,9 @@ struct Consumer {
             wait_turn();
             wait_k();
             release_k();
+            ring.advance();
+            wait_v();
+            release_v();
             pass_turn();
         }
         //@end
@@ -547,7 +551,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     const Shared smem{smem_address(shared)};
-    const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0); // the same in a warp: tell ptxas
+    const int warp = uniform(threadIdx.x / 32);
     const int warpgroup = warp / 4;
     const int lane = threadIdx.x % 32;
 
@@ -562,6 +566,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             mbarrier_init(smem.barrier(kFullV + s), 1);
             mbarrier_init(smem.barrier(kEmptyV + s), kWarps);
         }
+        for (int s = 0; s < 2; ++s) {
+            mbarrier_init(smem.barrier(kFullTile + s), 1);
+            mbarrier_init(smem.barrier(kEmptyTile + s), kWarps);
+        }
         mbarrier_init(smem.barrier(kTailV), 1);
         mbarrier_init_fence();
         tma_prefetch(q_map);
@@ -575,11 +583,26 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         if (warp != 0)
             return;
         Producer producer{smem, q_map, k_map, v_map, lane};
-        //@if persistent
-        for (int round = 0; tile_of_round(round) < shape.tiles; ++round)
-            producer.load_tile(shape, find_tile(shape, tile_of_round(round)));
-        //@else
+        //@if tiles == one
         producer.load_tile(shape, find_tile(shape, blockIdx.x));
+        //@elif tiles == static
+        for (int i = 0; tile_of_round(i) < shape.tiles; ++i)
+            producer.load_tile(shape, find_tile(shape, tile_of_round(i)));
+        //@else
+        int n = blockIdx.x;
+        for (Ring<2> ring;; ring.advance()) {
+            mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
+            int next;
+            if (lane == 0) {
+                store_shared(smem.barrier(kSlotTile + ring.slot), n);
+                mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
+                next = gridDim.x + atomicAdd(shape.next_tile, 1);
+            }
+            if (n >= shape.tiles)
+                break;
+            producer.load_tile(shape, find_tile(shape, n));
+            n = __shfl_sync(0xffffffff, next, 0);
+        }
         //@end
         return;
     }
@@ -594,26 +617,29 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     if (c.warpgroup == kWarpgroups - 1)
         c.pass_turn(); // the first turn is the first warpgroup's
     //@end
-    //@if persistent
-    for (int round = 0; tile_of_round(round) < shape.tiles; ++round) {
-        const Tile tile = find_tile(shape, tile_of_round(round));
-    //@else
+    //@if tiles == one
     {
         const Tile tile = find_tile(shape, blockIdx.x);
+    //@elif tiles == static
+    for (int i = 0; tile_of_round(i) < shape.tiles; ++i) {
+        const Tile tile = find_tile(shape, tile_of_round(i));
+    //@else
+    for (Ring<2> ring;; ring.advance()) {
+        mbarrier_wait(smem.barrier(kFullTile + ring.slot), ring.parity);
+        const int taken = uniform(load_shared(smem.barrier(kSlotTile + ring.slot)));
+        c.release(kEmptyTile + ring.slot);
+        if (taken >= shape.tiles)
+            break;
+        const Tile tile = find_tile(shape, taken);
     //@end
         c.m[0] = c.m[1] = -INFINITY;
+        c.offset[0] = c.offset[1] = 0.0f;
         c.l[0] = c.l[1] = 0.0f;
         const int first = tile.blocks(tile.row0 + 64 * c.warpgroup + 63) - 1;
         const int unmasked = tile.keys(tile.row0 + 64 * c.warpgroup) / kBlockN;
         c.wait_tile(tile);
         c.begin_scores();
         wgmma_commit(); // an empty group, in the place of the product of the block before
-        //@if causal != none && block_m > 64
-        for (int i = c.skipped(tile); i > 0; --i) {
-            mbarrier_wait(smem.barrier(kFullV + c.v_ring.slot), c.v_ring.parity);
-            c.release_v();
-        }
-        //@end
 #pragma unroll 1
         for (int n = first;; --n) {
             wgmma_wait<1>();
@@ -625,12 +651,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
                 c.mask(tile, n);
             c.softmax(shape.scale * kLog2E);
             //@if overlap
+            pin(c.S); // before the wait, not after it
             wgmma_wait<0>();
             pin(c.O);
             pin(c.P);
             if (n != first)
                 c.release_v();
             //@end
+            c.ring.advance(); // V of this block is now the one behind
             c.pack();
             if (n == 0)
                 break;

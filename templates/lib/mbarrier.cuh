@@ -6,6 +6,13 @@ __device__ __forceinline__ uint32 smem_address(const void *pointer)
     return static_cast<uint32>(__cvta_generic_to_shared(pointer));
 }
 
+// A value that is the same in all lanes: says so to the compiler, which then keeps what follows from
+// it, descriptors above all, in uniform registers.
+__device__ __forceinline__ int uniform(int value)
+{
+    return __shfl_sync(0xffffffff, value, 0);
+}
+
 // mbarrier.init: a phase is complete after `arrivals` arrivals and all bytes it was told to expect.
 __device__ __forceinline__ void mbarrier_init(uint32 barrier, int arrivals)
 {
@@ -31,13 +38,22 @@ __device__ __forceinline__ void mbarrier_arrive_expect(uint32 barrier, int bytes
 }
 
 //@if cluster > 1
-// mapa, then an arrival at the barrier with this address in another CTA of the cluster.
+// %cluster_ctarank: which CTA of its cluster this one is.
+__device__ __forceinline__ int cluster_rank()
+{
+    uint32 rank;
+    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+    return int(rank);
+}
+
+// mapa, then an arrival at the barrier with this address in another CTA of the cluster. It orders
+// no ordinary memory accesses: a release at cluster scope would cost a fence of all memory.
 __device__ __forceinline__ void mbarrier_arrive_remote(uint32 barrier, int cta)
 {
     asm volatile("{\n\t"
                  ".reg .b32 remote;\n\t"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t"
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t"
                  "}" ::"r"(barrier),
                  "r"(cta)
                  : "memory");
@@ -86,6 +102,11 @@ struct Ring {
             slot = 0;
             parity ^= 1;
         }
+    }
+
+    __device__ __forceinline__ Ring previous() const
+    {
+        return slot > 0 ? Ring{slot - 1, parity} : Ring{kSlots - 1, parity ^ 1};
     }
 };
 
