@@ -11,6 +11,9 @@ FJ_EMU_BINARY(sub_16, uint32_t, uint32_t, uint32_t, (a - b) & 0xffff)
 FJ_EMU_BINARY(mul_lo_32, uint32_t, uint32_t, uint32_t, a *b)
 FJ_EMU_BINARY(mul_lo_64, uint64_t, uint64_t, uint64_t, a *b)
 FJ_EMU_BINARY(mul_lo_16, uint32_t, uint32_t, uint32_t, (a * b) & 0xffff)
+FJ_EMU_BINARY(mul_hi_u16, uint32_t, uint32_t, uint32_t, ((a & 0xffff) * (b & 0xffff)) >> 16)
+FJ_EMU_BINARY(mul_hi_s16, uint32_t, uint32_t, uint32_t,
+              (uint32_t)((int16_t)a * (int16_t)b) >> 16)
 FJ_EMU_BINARY(mul_hi_u32, uint32_t, uint32_t, uint32_t, ((uint64_t)a * b) >> 32)
 FJ_EMU_BINARY(mul_hi_s32, uint32_t, int32_t, int32_t, (uint64_t)((int64_t)a *b) >> 32)
 FJ_EMU_BINARY(mul_hi_u64, uint64_t, uint64_t, uint64_t, ((unsigned __int128)a * b) >> 64)
@@ -298,6 +301,8 @@ const struct fj_emu_op FJ_EMU_TABLE(fj_emu_int_ops)[] = {
     ROWS_16_32_64("add", add),
     ROWS_16_32_64("sub", sub),
     ROWS_16_32_64("mul.lo", mul_lo),
+    {"mul.hi.u16", mul_hi_u16, "w=ww"},
+    {"mul.hi.s16", mul_hi_s16, "w=ww"},
     {"mul.hi.u32", mul_hi_u32, "w=ww"},
     {"mul.hi.s32", mul_hi_s32, "w=ww"},
     {"mul.hi.u64", mul_hi_u64, "d=dd"},
