@@ -514,7 +514,8 @@ struct Consumer {
             const int packed = tile.row0 + row() + 8 * j;
             const int query = packed / $pack_group;
             const int64 head = tile.head * $pack_group + packed % $pack_group;
-            const float sum = query < tile.len_q ? quad_sum(l[j]) : 0.0f;
+            const float total = quad_sum(l[j]); // every lane takes part, its row valid or not
+            const float sum = query < tile.len_q ? total : 0.0f;
             const bool nothing = sum == 0.0f;
             const float inverse = 1.0f / sum;
             //@if lse

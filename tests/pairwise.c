@@ -46,6 +46,18 @@ static bool first_uncovered(const struct coverage *c, const int *counts, int axe
     return false;
 }
 
+// A caller that takes the first few rows gets a mixture.
+static void shuffle(int (*rows)[PAIRWISE_AXES_MAX], int count, uint64_t *seed)
+{
+    int row[PAIRWISE_AXES_MAX];
+    for (int i = count - 1; i > 0; i--) {
+        int j = (int)(next(seed) % (uint64_t)(i + 1));
+        memcpy(row, rows[i], sizeof(row));
+        memcpy(rows[i], rows[j], sizeof(row));
+        memcpy(rows[j], row, sizeof(row));
+    }
+}
+
 int pairwise(const int *counts, int axes, uint64_t seed, int (*ret_rows)[PAIRWISE_AXES_MAX],
              int max_rows)
 {
@@ -68,5 +80,6 @@ int pairwise(const int *counts, int axes, uint64_t seed, int (*ret_rows)[PAIRWIS
         }
         cover(&c, ret_rows[rows++], axes);
     }
+    shuffle(ret_rows, rows, &seed);
     return rows;
 }

@@ -21,8 +21,13 @@ static const char usage[] =
     "  --full              verify every row, however long that takes\n"
     "  --storage WORD      compact, padded, packed or offset\n"
     "  --values WORD       normal, extreme, integers or dirty\n"
+    "  --lengths WORD      of seqlens: random, full, zero or one-key\n"
     "  --repeats N         timed launches (default 20)\n" TOOL_OPTIONS_HELP "\n"
     "example: fajit-bench verify attn:bf16,b2,h8/2,q1024,k1024,d128,bshd,causal\n";
+
+static const char *const storages[] = {"compact", "padded", "packed", "offset"};
+static const char *const values[] = {"normal", "extreme", "integers", "dirty"};
+static const char *const lengths[] = {"random", "full", "zero", "one-key"};
 
 struct bench_options {
     struct tool_options tool;
@@ -77,12 +82,11 @@ static int run_time(struct fcase *c, const struct bench_options *options, const 
 
 static void repeat_line(const struct bench_options *options, const char *text)
 {
-    static const char *const storages[] = {"compact", "padded", "packed", "offset"};
-    static const char *const values[] = {"normal", "extreme", "integers", "dirty"};
-    printf("  repeat: fajit-bench verify %s --seed %" PRIu64 " --storage %s --values %s%s%s\n",
+    printf("  repeat: fajit-bench verify %s --seed %" PRIu64
+           " --storage %s --values %s --lengths %s%s%s\n",
            text, options->cases.seed, storages[options->cases.storage],
-           values[options->cases.values], *options->tool.config ? " --config " : "",
-           options->tool.config);
+           values[options->cases.values], lengths[options->cases.lengths],
+           *options->tool.config ? " --config " : "", options->tool.config);
 }
 
 static int run_verify(struct fcase *c, const struct bench_options *options, const char *text)
@@ -165,8 +169,6 @@ static int find_word(const char *option, const char *word, const char *const *wo
 
 static bool bench_option(struct bench_options *options, int opt)
 {
-    static const char *const storages[] = {"compact", "padded", "packed", "offset"};
-    static const char *const values[] = {"normal", "extreme", "integers", "dirty"};
     int index;
     switch (opt) {
     case 's':
@@ -185,6 +187,10 @@ static bool bench_option(struct bench_options *options, int opt)
     case 'W':
         index = find_word("values", optarg, values, 4);
         options->cases.values = (enum case_values)index;
+        return index >= 0;
+    case 'L':
+        index = find_word("lengths", optarg, lengths, 4);
+        options->cases.lengths = (enum case_lengths)index;
         return index >= 0;
     default:
         return false;
@@ -211,6 +217,7 @@ int main(int argc, char **argv)
                                                  {"full", no_argument, NULL, 'f'},
                                                  {"storage", required_argument, NULL, 'S'},
                                                  {"values", required_argument, NULL, 'W'},
+                                                 {"lengths", required_argument, NULL, 'L'},
                                                  {"repeats", required_argument, NULL, 'r'},
                                                  TOOL_LONG_OPTIONS,
                                                  {0}};

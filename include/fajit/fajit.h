@@ -205,7 +205,7 @@ struct fajit_attn_desc {
     enum fajit_causal causal;
     bool lse;                    // also write LSE = ln(sum exp(scale * S)) per row, fp32
     bool seqlens_q, seqlens_k;   // per-batch lengths, int32, read on the device at launch
-    float scale;                 // 0: 1 / sqrt(head_dim); may change at every launch
+    float scale;                 // 0: 1 / sqrt(head_dim); a launch may change it, not its sign
     int align_bytes;             // promise about pointers and strides; 0: 16
     enum fajit_family family;
     enum fajit_variant variant;
@@ -327,7 +327,7 @@ struct fajit_attn_args {
     struct fajit_tensor lse;        // fp32, (batch, heads_q, seq_q) or (batch * heads_q, seq_q)
     const int32_t *seqlens_q;       // device, [batch], 0 <= len <= seq_q; rows past it are zeroed
     const int32_t *seqlens_k;       // device, [batch], 0 <= len <= seq_k
-    float scale;                    // 0: the plan's
+    float scale;                    // 0: the plan's; of the plan's sign
     void *workspace;                // device, fajit_plan_workspace_bytes(); NULL when that is 0
     size_t workspace_bytes;
 };

@@ -101,13 +101,25 @@ static int device_of(const struct fj_cuda *cuda, struct fj_device *device)
     return status;
 }
 
+// The thread's context; NULL also when it is a primary one that was released meanwhile, which the
+// driver leaves current.
+static int current_context(const struct fj_cuda *cuda, CUcontext *ret_context)
+{
+    CUdevice device;
+    CUresult result = cuda->cuCtxGetCurrent(ret_context);
+    if (result == CUDA_SUCCESS && *ret_context &&
+        cuda->cuCtxGetDevice(&device) == CUDA_ERROR_CONTEXT_IS_DESTROYED)
+        *ret_context = NULL;
+    return fj_cuda_check(cuda, result, "cuCtxGetCurrent");
+}
+
 int fj_device_open(const struct fj_cuda *cuda, CUcontext context, int ordinal,
                    struct fj_device *ret_device)
 {
     struct fj_device device = {.cuda = cuda, .context = context};
     int status = fj_cuda_check(cuda, cuda->cuInit(0), "cuInit");
     if (status == FAJIT_OK && !context)
-        status = fj_cuda_check(cuda, cuda->cuCtxGetCurrent(&device.context), "cuCtxGetCurrent");
+        status = current_context(cuda, &device.context);
     if (status != FAJIT_OK)
         return status;
     if (device.context) {

@@ -79,6 +79,9 @@ static int record(const char *which, const char *path)
     ok = out && fclose(out) == 0 && ok;
     printf("%s: %d cases, %d failed, %zu bytes\n", device.name, writer.count, run.failures,
            file.len);
+    fj_buf_free(&file);
+    fj_buf_free(&writer.lines);
+    fj_buf_free(&writer.payload);
     return ok && run.failures == 0 ? 0 : 1;
 }
 
