@@ -203,13 +203,11 @@ static int64_t pick_rows(const struct fcase *c, int64_t *ret_rows)
     return count;
 }
 
-static double round_to(enum fajit_dtype dtype, double value)
+// Distance of neighbouring numbers of the dtype at `magnitude`.
+static double ulp(enum fajit_dtype dtype, double magnitude)
 {
-    float wide = (float)value;
-    unsigned char bits[4];
-    fajit_convert_from_f32(dtype, &wide, bits, 1);
-    fajit_convert_to_f32(dtype, bits, &wide, 1);
-    return (double)wide;
+    const int bits = dtype == FAJIT_F32 ? 23 : dtype == FAJIT_F16 ? 10 : 7;
+    return ldexp(1.0, ilogb(magnitude) - bits);
 }
 
 static double output_at(const struct fcase *c, int64_t b, int64_t h, int64_t row, int64_t d)
@@ -267,21 +265,21 @@ static void free_references(struct references *r)
 }
 
 // The rule of FlashAttention's own tests: the error may be twice that of a plain low-precision
-// evaluation, plus twice what adding and subtracting 0.3 costs in the output's dtype.
+// evaluation, plus twice what adding and subtracting 0.3 costs in the output's dtype. What that
+// costs for the given numbers is luck; taken here is the most it can cost, half a unit in the last
+// place of the largest.
 static void compare_output(const struct fcase *c, const struct references *r,
                            struct case_result *result, int64_t ret_worst[4])
 {
     const struct fajit_attn_desc *p = &c->problem.attn;
-    double slack = 0;
+    double largest = 0;
     int64_t i = 0;
     for (int64_t b = 0; b < p->batch; b++)
         for (int64_t h = 0; h < p->heads_q; h++)
             for (int64_t n = 0; n < r->n_rows; n++)
                 for (int64_t d = 0; d < r->dv; d++, i++) {
                     double got = output_at(c, b, h, r->rows[n], d), want = r->o[i];
-                    double rounded = round_to(p->dtype, want);
-                    double shifted = round_to(p->dtype, round_to(p->dtype, rounded + 0.3) - 0.3);
-                    slack = fmax(slack, fabs(shifted - rounded));
+                    largest = fmax(largest, fabs(want));
                     result->plain_error = fmax(result->plain_error, fabs(r->plain[i] - want));
                     result->nan_count += isnan(got) != 0;
                     // A row that sees nothing has exact zeros, not small numbers.
@@ -294,7 +292,7 @@ static void compare_output(const struct fcase *c, const struct references *r,
                     }
                 }
     result->checked = i;
-    result->bound = 2 * result->plain_error + 2 * slack;
+    result->bound = 2 * result->plain_error + 2 * (ulp(c->problem.attn.dtype, largest + 0.3) / 2);
 }
 
 static bool compare_lse(const struct fcase *c, const struct references *r,
