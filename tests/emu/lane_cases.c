@@ -306,6 +306,27 @@ static const struct lane_case cases[] = {
          "setp.eq.u32 %q, %t1, 0; @%q bra even; xor.b32 %o0, %o0, %i0; bra next;\n"
          "even: mad.lo.s32 %o0, %o0, 3, %i0;\nnext: add.u32 %o1, %o1, 1; bra loop;\ndone:"),
 
+    // Memory.
+    BODY("cp.async.zfill", "qqnn", "wwww",
+         "shl.b32 %t0, %l, 4; add.u32 %t0, %s, %t0; min.u32 %t1, %i2, 16; "
+         "cp.async.ca.shared.global [%t0], [%in], 16, %t1; cp.async.commit_group; "
+         "cp.async.wait_group 0; ld.shared.v4.b32 {%o0, %o1, %o2, %o3}, [%t0];"),
+    BODY("ld.shared.narrow", "ww", "wwww",
+         "shl.b32 %t0, %l, 4; add.u32 %t0, %s, %t0; st.shared.v2.b32 [%t0], {%i0, %i1}; "
+         "ld.shared.s8 %o0, [%t0+1]; ld.shared.u8 %o1, [%t0+6]; ld.shared.s16 %o2, [%t0+2]; "
+         "ld.shared.u16 %o3, [%t0+4];"),
+    BODY("st.shared.narrow", "wwwww", "wwww",
+         "shl.b32 %t0, %l, 4; add.u32 %t0, %s, %t0; "
+         "st.shared.v4.b32 [%t0], {%i0, %i1, %i2, %i3}; st.shared.u8 [%t0+5], %i4; "
+         "st.shared.u16 [%t0+10], %i4; ld.shared.v4.b32 {%o0, %o1, %o2, %o3}, [%t0];"),
+    BODY("atom.shared", "ww", "wwww",
+         "shl.b32 %t0, %w, 2; add.u32 %t0, %s, %t0; setp.eq.u32 %p, %l, 0; "
+         "@%p st.shared.b32 [%t0], %i0; bar.warp.sync 0xffffffff; red.shared.add.u32 [%t0], %i1; "
+         "bar.warp.sync 0xffffffff; ld.shared.b32 %o0, [%t0]; bar.warp.sync 0xffffffff; "
+         "red.shared.max.s32 [%t0], %i1; bar.warp.sync 0xffffffff; ld.shared.b32 %o1, [%t0]; "
+         "bar.warp.sync 0xffffffff; red.shared.xor.b32 [%t0], %i1; bar.warp.sync 0xffffffff; "
+         "ld.shared.b32 %o2, [%t0]; mov.b32 %o3, 0;"),
+
     // Matrices in registers and shared memory.
     BODY("ldmatrix.x4", "wwww", "wwww",
          "shl.b32 %t0, %l, 4; add.u32 %t0, %s, %t0; st.shared.v4.b32 [%t0], {%i0, %i1, %i2, %i3}; "

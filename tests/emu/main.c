@@ -16,7 +16,7 @@
 
 static bool open_device(struct device *device, const char *which)
 {
-    int ordinal = 0;
+    CUcontext context;
     bool real = strcmp(which, "real") == 0;
     if (real && fj_cuda_open(&device->cuda) != FAJIT_OK) {
         printf("%s\n", fj_err_text());
@@ -24,14 +24,15 @@ static bool open_device(struct device *device, const char *which)
     }
     if (!real) {
         device->cuda = fj_emu_driver();
-        ordinal = fj_emu_find_gpu(which);
+        device->ordinal = fj_emu_find_gpu(which);
     }
     const struct fj_cuda *cuda = device->cuda;
-    return ordinal >= 0 && check_call(device, cuda->cuInit(0), "cuInit", which) &&
-           check_call(device, cuda->cuDevicePrimaryCtxRetain(&device->context, ordinal), "context",
+    return device->ordinal >= 0 && check_call(device, cuda->cuInit(0), "cuInit", which) &&
+           check_call(device, cuda->cuDevicePrimaryCtxRetain(&context, device->ordinal), "context",
                       which) &&
-           check_call(device, cuda->cuCtxSetCurrent(device->context), "context", which) &&
-           check_call(device, cuda->cuDeviceGetName(device->name, sizeof(device->name), ordinal),
+           check_call(device, cuda->cuCtxSetCurrent(context), "context", which) &&
+           check_call(device,
+                      cuda->cuDeviceGetName(device->name, sizeof(device->name), device->ordinal),
                       "name", which) &&
            check_call(device, cuda->cuDriverGetVersion(&device->driver_version), "version", which);
 }

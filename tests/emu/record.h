@@ -19,7 +19,7 @@ enum rule {
 
 struct device {
     const struct fj_cuda *cuda;
-    CUcontext context;
+    int ordinal;
     char name[96];
     int driver_version;
 };

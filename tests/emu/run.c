@@ -39,12 +39,27 @@ bool selected(const struct run *run, const char *name)
     return !run->only || strncmp(run->only, name, strlen(run->only)) == 0;
 }
 
+// A fault ends the context: the next case gets a new one.
+static void renew_context(const struct device *device)
+{
+    CUcontext context;
+    const struct fj_cuda *cuda = device->cuda;
+    if (cuda->cuCtxSynchronize() == CUDA_SUCCESS)
+        return;
+    cuda->cuCtxSetCurrent(NULL);
+    cuda->cuDevicePrimaryCtxRelease_v2(device->ordinal);
+    if (cuda->cuDevicePrimaryCtxRetain(&context, device->ordinal) == CUDA_SUCCESS)
+        cuda->cuCtxSetCurrent(context);
+}
+
 void report_case(struct run *run, const char *name, struct outcome *outcome, bool ok)
 {
-    if (ok && !outcome->payload.failed)
+    if (ok && !outcome->payload.failed) {
         run->visit(run->user, name, outcome);
-    else
+    } else {
         run->failures++;
+        renew_context(run->device);
+    }
     fj_buf_free(&outcome->payload);
     fj_buf_free(&outcome->magnitude);
 }

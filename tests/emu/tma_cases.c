@@ -129,8 +129,11 @@ static void build(struct fj_buf *ptx, const struct tma_case *c)
     }
     fj_buf_puts(ptx, "issued:\n");
     if (!c->store)
-        fj_buf_puts(ptx, "wait: mbarrier.try_wait.parity.shared::cta.b64 %q, [%b], 0;\n"
-                         "@!%q bra wait;\n");
+        // Bounded: a copy of other than the expected size must not hang the GPU.
+        fj_buf_puts(ptx, "mov.u32 %i, 0;\n"
+                         "wait: mbarrier.try_wait.parity.shared::cta.b64 %q, [%b], 0;\n"
+                         "@%q bra arrived;\nadd.u32 %i, %i, 1;\nsetp.lt.u32 %q, %i, 1000;\n"
+                         "@%q bra wait;\narrived:\n");
     fj_buf_printf(ptx,
                   "bar.sync 0;\nmov.u32 %%i, %%t;\n"
                   "dump: mad.lo.u32 %%a, %%i, 4, %%s;\nld.shared.u32 %%v, [%%a];\n"
