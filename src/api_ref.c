@@ -8,20 +8,6 @@
 #include "kernels/args.h"
 #include "ref/ref.h"
 
-size_t fajit_dtype_bytes(enum fajit_dtype dtype)
-{
-    switch (dtype) {
-    case FAJIT_F32:
-        return 4;
-    case FAJIT_F16:
-    case FAJIT_BF16:
-        return 2;
-    case FAJIT_DTYPE_NONE:
-        break;
-    }
-    return 0;
-}
-
 static int check_convert(const char *call, enum fajit_dtype dtype, const void *from, const void *to,
                          size_t count)
 {

@@ -1,5 +1,22 @@
 #include "base/num.h"
 
+#include <fajit/fajit.h>
+
+// Here because kernels and references ask for it as much as hosts do.
+size_t fajit_dtype_bytes(enum fajit_dtype dtype)
+{
+    switch (dtype) {
+    case FAJIT_F32:
+        return 4;
+    case FAJIT_F16:
+    case FAJIT_BF16:
+        return 2;
+    case FAJIT_DTYPE_NONE:
+        break;
+    }
+    return 0;
+}
+
 static uint32_t bits_of(float value)
 {
     uint32_t bits;

@@ -1,0 +1,28 @@
+// What search.c and pool.c share.
+#ifndef FJ_AUTOTUNE_SEARCH_INTERNAL_H
+#define FJ_AUTOTUNE_SEARCH_INTERNAL_H
+
+#include "autotune/search.h"
+
+struct fj_search_run {
+    const struct fj_search_ops *ops;
+    void *user;
+    const struct fj_search_params *params;
+    struct fj_search_result *result;
+    bool *in_race; // timed, not dropped
+    bool lost;     // nothing can be timed any more
+    double start_us;
+};
+
+// The caller cancelled, the context is lost, or `share` of the budget is spent.
+bool fj_search_out_of_time(struct fj_search_run *run, double share);
+
+// Compiles the candidates on threads of its own and hands each one to `take` on the caller's
+// thread, in the order they get ready, while others are compiled. Compiles that have begun when
+// `share` of the budget is spent are waited for, and not handed on; no other begins.
+int fj_search_compile(struct fj_search_run *run,
+                      void (*take)(struct fj_search_run *run, int candidate, int status,
+                                   const char *why),
+                      double share);
+
+#endif
