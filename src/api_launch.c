@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "ctx.h"
-#include "cuda/launch.h"
 #include "kernels/args.h"
 
 struct fajit_tensor fajit_tensor_4d(void *data, enum fajit_dtype dtype, int64_t dim0, int64_t dim1,
@@ -108,48 +107,6 @@ static int take_args(const struct fajit_plan *plan, const void *args, union own_
     return fj_gemm_args_check(&problem->gemm, args, &ret_own->gemm);
 }
 
-static int encode_maps(const struct fj_cuda *cuda, struct fj_launch *launch)
-{
-    for (int i = 0; i < launch->n_maps; i++) {
-        const struct fj_tensor_map *map = &launch->maps[i];
-        struct fj_tma_params params = {.dtype = map->dtype,
-                                       .rank = map->rank,
-                                       .data = map->data,
-                                       .swizzle_bytes = map->swizzle_bytes};
-        memcpy(params.dims, map->dims, sizeof(params.dims));
-        memcpy(params.stride_bytes, map->stride_bytes, sizeof(params.stride_bytes));
-        memcpy(params.box, map->box, sizeof(params.box));
-        int err = fj_tma_encode(cuda, &params, launch->map_slots[i]);
-        if (err)
-            return err;
-    }
-    return FAJIT_OK;
-}
-
-static int run(const struct fajit_plan *plan, struct fj_launch *launch, CUstream stream)
-{
-    const struct fj_cuda *cuda = plan->ctx->jit.device.cuda;
-    if (launch->empty)
-        return FAJIT_OK;
-    int err = encode_maps(cuda, launch);
-    if (err == 0 && launch->clear_bytes) {
-        CUdeviceptr clear = (CUdeviceptr)(uintptr_t)launch->clear;
-        err = fj_cuda_check(cuda, cuda->cuMemsetD8Async(clear, 0, launch->clear_bytes, stream),
-                            "cuMemsetD8Async");
-    }
-    if (err)
-        return err;
-    return fj_cuda_launch(cuda, plan->kernel->module.function,
-                          &(struct fj_cuda_launch){
-                              .grid = {launch->grid[0], launch->grid[1], launch->grid[2]},
-                              .block = {launch->block, 1, 1},
-                              .cluster = {launch->cluster ? launch->cluster : 1, 1, 1},
-                              .smem_bytes = launch->smem_bytes,
-                              .args = launch->args,
-                          },
-                          stream);
-}
-
 static int check_workspace(const struct fajit_plan *plan, const char *call,
                            const union own_args *own)
 {
@@ -194,7 +151,7 @@ static int launch_plan(const struct fajit_plan *plan, enum fajit_op op, const ch
     if (err == 0 && launch.overflow)
         err = fj_err(FAJIT_E_UNSUPPORTED, "%s: the kernel takes more arguments than a launch holds",
                      call);
-    return err ? err : run(plan, &launch, stream);
+    return err ? err : fj_jit_launch(jit, plan->kernel, &launch, stream);
 }
 
 int fajit_attn_launch(const struct fajit_plan *plan, const struct fajit_attn_args *args,

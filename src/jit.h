@@ -68,6 +68,16 @@ void fj_jit_release(struct fj_jit *jit, struct fj_kernel *kernel);
 int fj_jit_render(struct fj_jit *jit, const struct fj_choice *choice, bool watches,
                   char ret_name[160], struct fj_rendering *ret_rendering);
 
+// A kernel of the caller's own, known to nobody else, for measuring: rendered, and read from the
+// cache or compiled, not loaded. Any thread; loading and dropping want the device.
+int fj_jit_make(struct fj_jit *jit, const struct fj_choice *choice, struct fj_kernel **ret_kernel);
+int fj_jit_load(struct fj_jit *jit, struct fj_kernel *kernel);
+void fj_jit_drop(struct fj_jit *jit, struct fj_kernel *kernel); // NULL is fine
+
+// Enqueues what a kernel class described. The device's context must be current.
+int fj_jit_launch(const struct fj_jit *jit, const struct fj_kernel *kernel,
+                  struct fj_launch *launch, CUstream stream);
+
 // PTX of a kernel's text, whatever its image is. The caller frees it.
 int fj_jit_ptx(struct fj_jit *jit, const struct fj_kernel *kernel, char **ret_ptx);
 

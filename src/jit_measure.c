@@ -1,0 +1,34 @@
+// Kernels made to be measured: the steps of jit.c one at a time, so that compiling can go on in
+// other threads while one kernel has the device.
+#include <stdlib.h>
+
+#include "jit_steps.h"
+
+int fj_jit_make(struct fj_jit *jit, const struct fj_choice *choice, struct fj_kernel **ret_kernel)
+{
+    struct fj_kernel *kernel = calloc(1, sizeof(*kernel));
+    if (!kernel)
+        return fj_err(FAJIT_E_NOMEM, "no memory for a kernel");
+    kernel->choice = *choice;
+    int err = fj_step_render(jit, kernel);
+    if (err == 0)
+        err = fj_step_key(jit, kernel);
+    if (err == 0 && !fj_step_disk(jit, kernel))
+        err = fj_step_compile(jit, &(struct fj_jit_request){.choice = choice}, kernel);
+    if (err) {
+        fj_kernel_free(jit, kernel);
+        return err;
+    }
+    *ret_kernel = kernel;
+    return FAJIT_OK;
+}
+
+int fj_jit_load(struct fj_jit *jit, struct fj_kernel *kernel)
+{
+    return fj_step_load(jit, kernel);
+}
+
+void fj_jit_drop(struct fj_jit *jit, struct fj_kernel *kernel)
+{
+    fj_kernel_free(jit, kernel);
+}
