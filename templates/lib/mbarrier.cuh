@@ -104,6 +104,11 @@ struct Ring {
         }
     }
 
+    __device__ __forceinline__ Ring next() const
+    {
+        return slot < kSlots - 1 ? Ring{slot + 1, parity} : Ring{0, parity ^ 1};
+    }
+
     __device__ __forceinline__ Ring previous() const
     {
         return slot > 0 ? Ring{slot - 1, parity} : Ring{kSlots - 1, parity ^ 1};

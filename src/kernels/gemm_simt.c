@@ -1,0 +1,127 @@
+// templates/gemm_simt.cu: matrix product with fp32 multiply-adds, on any GPU.
+#include "kernels/gemm_common.h"
+
+#define UNKNOWN_SIZE 4096 // stands for a size that is "any"
+#define PART 8            // rows and columns of C of one thread
+#define PAD 4             // floats after each row in shared memory
+
+static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
+{
+    (void)gpu;
+    if (problem->gemm.dtype == FAJIT_F32 && problem->gemm.math != FAJIT_MATH_FMA)
+        return fj_err(FAJIT_E_UNSUPPORTED, "it multiplies fp32 exactly; leave out math=tf32 and "
+                                           "math=3xtf32, or take family mma");
+    return FAJIT_OK;
+}
+
+static int threads(const struct fj_choice *choice)
+{
+    const struct fj_config *config = &choice->config;
+    return FJ_CFG(config, bm) * FJ_CFG(config, bn) / (PART * PART);
+}
+
+static int smem_bytes(const struct fj_choice *choice)
+{
+    const struct fj_config *config = &choice->config;
+    int strips = FJ_CFG(config, bk) * (FJ_CFG(config, bm) + FJ_CFG(config, bn) + 2 * PAD);
+    return 2 * strips * (int)sizeof(float);
+}
+
+static int check_tile(const struct fj_choice *choice)
+{
+    const struct fj_config *config = &choice->config;
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), bk = FJ_CFG(config, bk);
+    if (bm % 16 != 0 || bm > 256)
+        return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 16 to 256 in steps of 16", bm);
+    if (bn % 16 != 0 || bn > 256)
+        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to 256 in steps of 16", bn);
+    int count = threads(choice);
+    if (count < 32 || count > 256)
+        return fj_err(FAJIT_E_INVAL,
+                      "bm=%d by bn=%d makes %d threads of 8 x 8 elements; it may be 32 to 256", bm,
+                      bn, count);
+    if (bk > 64 || bm * bk % count != 0 || bn * bk % count != 0)
+        return fj_err(FAJIT_E_INVAL,
+                      "bk=%d: it may be up to 64, and the %d threads must share bm=%d and bn=%d "
+                      "times bk elements evenly",
+                      bk, count, bm, bn);
+    return FAJIT_OK;
+}
+
+// Large tiles read less, but there must be enough of them for all SMs.
+static int default_block(const struct fj_gemm *gemm, const struct fj_gpu *gpu)
+{
+    struct fj_gemm_sizes s = fj_gemm_sizes(gemm, UNKNOWN_SIZE);
+    int64_t tiles = (s.m + 127) / 128 * ((s.n + 127) / 128) * s.batch;
+    return tiles >= gpu->sm_count ? 128 : 64;
+}
+
+static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    static const enum fj_knob allowed[] = {FJ_KNOB_bm, FJ_KNOB_bn, FJ_KNOB_bk, FJ_KNOB_group,
+                                           FJ_KNOB_COUNT};
+    struct fj_config *config = &choice->config;
+    bool given;
+    int r = fj_gemm_knobs_check(config, allowed);
+    if (r == FAJIT_OK)
+        r = fj_gemm_tile_given(config, &given);
+    if (r < 0)
+        return r;
+    int block = default_block(&choice->problem.gemm, gpu);
+    fj_gemm_default(config, FJ_KNOB_bm, block);
+    fj_gemm_default(config, FJ_KNOB_bn, block);
+    fj_gemm_default(config, FJ_KNOB_bk, 16);
+    fj_gemm_default(config, FJ_KNOB_group, 8);
+    if (choice->problem.variant == FAJIT_VARIANT_AUTO)
+        choice->problem.variant = FAJIT_VARIANT_V2;
+    return check_tile(choice);
+}
+
+static size_t workspace_bytes(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                              const void *args)
+{
+    (void)choice, (void)gpu, (void)args;
+    return 0;
+}
+
+static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                const void *opaque, struct fj_launch *ret)
+{
+    const struct fj_gemm_args *args = opaque;
+    struct fj_gemm_tiles tiles;
+    fj_launch_init(ret);
+    int r = fj_gemm_tiles_count(choice, args, 1, &tiles);
+    if (r < 0)
+        return r;
+    int64_t ctas = tiles.total, resident = (int64_t)gpu->sm_count * ctas_per_sm;
+    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && ctas > resident)
+        ctas = resident;
+    r = fj_launch_grid(ret, ctas, 1, 1);
+    if (r < 0 || ret->empty)
+        return r;
+    ret->block = (unsigned)threads(choice);
+    ret->smem_bytes = (unsigned)smem_bytes(choice);
+    fj_gemm_push_matrix(&args->a, ret);
+    fj_gemm_push_matrix(&args->b, ret);
+    fj_gemm_push_matrix(&args->c, ret);
+    fj_gemm_push_epilogue(choice, args, ret);
+    fj_gemm_push_shape(choice, args, &tiles, ret);
+    return FAJIT_OK;
+}
+
+const struct fj_kernel_class fj_class_gemm_simt = {
+    .name = "gemm_simt",
+    .template_name = "gemm_simt.cu",
+    .op = FAJIT_OP_GEMM,
+    .family = FAJIT_FAMILY_SIMT,
+    .check = check,
+    .configure = configure,
+    .params = fj_gemm_params,
+    .meaning = fj_gemm_meaning,
+    .summary = "Matrix product C = act(alpha A B + beta C + bias), fp32 multiply-adds.",
+    .threads = threads,
+    .smem_bytes = smem_bytes,
+    .cost = fj_gemm_cost,
+    .workspace_bytes = workspace_bytes,
+    .bind = bind,
+};

@@ -1,0 +1,366 @@
+// templates/gemm_sm90.cu: matrix product on Hopper, by TMA and wgmma.
+#include "kernels/gemm_common.h"
+
+#define PANEL_ROW_BYTES 128 // of a row in a panel: 64 elements of 16 bits
+#define PANEL_BYTES (64 * PANEL_ROW_BYTES)
+#define BLOCK_K 64
+#define STAGES_MAX 8
+#define BUFFERS_C 2 // panels of C per warpgroup
+#define BARRIER_BYTES 8
+#define UNKNOWN_SIZE 4096 // stands for a size that is "any"
+
+// --- Which problems ---------------------------------------------------------------------------
+
+static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
+{
+    const struct fj_gemm *gemm = &problem->gemm;
+    if (gpu->cc != 90)
+        return fj_err(FAJIT_E_UNSUPPORTED, "wgmma exists on compute capability 9.0 only");
+    if (gemm->dtype != FAJIT_F16 && gemm->dtype != FAJIT_BF16)
+        return fj_err(FAJIT_E_UNSUPPORTED, "it takes fp16 and bf16");
+    if (gemm->align_bytes < 16)
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "TMA wants pointers and strides to be multiples of 16 bytes, and only %d are "
+                      "promised",
+                      gemm->align_bytes);
+    return FAJIT_OK;
+}
+
+// --- Configuration ----------------------------------------------------------------------------
+
+static bool one_of(int value, const int *list)
+{
+    while (*list != 0 && *list != value)
+        list++;
+    return *list != 0;
+}
+
+// C leaves through shared memory and TMA, rather than straight from registers.
+static bool stores_by_tma(const struct fj_choice *choice)
+{
+    return choice->problem.gemm.out_dtype != FAJIT_F32 && FJ_CFG(&choice->config, splitk) == 1;
+}
+
+static int bytes_per_stage(const struct fj_config *config)
+{
+    return (FJ_CFG(config, bm) + FJ_CFG(config, bn)) * PANEL_ROW_BYTES + 2 * BARRIER_BYTES;
+}
+
+static int bytes_of_c(const struct fj_choice *choice)
+{
+    return stores_by_tma(choice) ? FJ_CFG(&choice->config, bm) / 64 * BUFFERS_C * PANEL_BYTES : 0;
+}
+
+static int smem_bytes(const struct fj_choice *choice)
+{
+    return FJ_CFG(&choice->config, stages) * bytes_per_stage(&choice->config) + bytes_of_c(choice);
+}
+
+static int check_tile(const struct fj_config *config)
+{
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn);
+    if (!one_of(bm, (const int[]){64, 128, 192, 0}))
+        return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 64, 128 or 192", bm);
+    if (!one_of(bn, (const int[]){64, 128, 192, 256, 0}))
+        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 64, 128, 192 or 256", bn);
+    if (bm == 192 && bn == 256)
+        return fj_err(FAJIT_E_INVAL,
+                      "bm=192 leaves a thread 160 registers, too few for bn=256; take 192 or less");
+    if (FJ_CFG(config, bk) != BLOCK_K)
+        return fj_err(FAJIT_E_INVAL, "bk=%d: it is %d, one row of the 128-byte swizzle",
+                      FJ_CFG(config, bk), BLOCK_K);
+    return FAJIT_OK;
+}
+
+static int check_config(const struct fj_choice *choice)
+{
+    const struct fj_config *config = &choice->config;
+    int bn = FJ_CFG(config, bn), cluster = FJ_CFG(config, cluster), splitk = FJ_CFG(config, splitk);
+    if (!one_of(cluster, (const int[]){1, 2, 4, 0}))
+        return fj_err(FAJIT_E_INVAL, "cluster=%d: it may be 1, 2 or 4", cluster);
+    if (!one_of(splitk, (const int[]){1, 2, 4, 8, 0}))
+        return fj_err(FAJIT_E_INVAL, "splitk=%d: it may be 1, 2, 4 or 8", splitk);
+    if (cluster > 1 && splitk > 1)
+        return fj_err(FAJIT_E_INVAL,
+                      "cluster=%d and splitk=%d: one of them must be 1, since "
+                      "split-K makes a cluster of its own",
+                      cluster, splitk);
+    if (cluster > 1 && !choice->problem.gemm.trans_b && bn % (64 * cluster) != 0)
+        return fj_err(FAJIT_E_INVAL,
+                      "cluster=%d: each CTA fetches whole panels of 64 columns of "
+                      "B, and bn=%d is no multiple of %d",
+                      cluster, bn, 64 * cluster);
+    if (FJ_CFG(config, stages) < 2 || FJ_CFG(config, stages) > STAGES_MAX)
+        return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 2 to %d", FJ_CFG(config, stages),
+                      STAGES_MAX);
+    if (FJ_CFG(config, pingpong) > 2 ||
+        (FJ_CFG(config, pingpong) == 1 && FJ_CFG(config, bm) != 128))
+        return fj_err(FAJIT_E_INVAL, "pingpong=%d: it may be 2, or 1 with bm=128: two warpgroups",
+                      FJ_CFG(config, pingpong));
+    int sums = FJ_CFG(config, bm) * bn * 4;
+    if (splitk > 1 && sums > FJ_CFG(config, stages) * bytes_per_stage(config))
+        return fj_err(FAJIT_E_INVAL,
+                      "splitk=%d: the stages hold the sums of the tile at its end, %d bytes; take "
+                      "more stages",
+                      splitk, sums);
+    return FAJIT_OK;
+}
+
+// What one choice of tile costs, in clocks of an SM.
+struct candidate {
+    int bm, bn, cluster, splitk;
+};
+
+static const struct candidate candidates[] = {
+    {128, 256, 2, 1}, {128, 256, 1, 1}, {128, 192, 1, 1}, {128, 128, 1, 1}, {128, 64, 1, 1},
+    {64, 256, 1, 1},  {64, 128, 1, 1},  {64, 64, 1, 1},   {128, 256, 1, 2}, {128, 256, 1, 4},
+    {128, 256, 1, 8}, {128, 128, 1, 2}, {128, 128, 1, 4}, {128, 128, 1, 8}, {64, 128, 1, 2},
+    {64, 128, 1, 4},  {64, 128, 1, 8},  {64, 64, 1, 2},   {64, 64, 1, 4},   {64, 64, 1, 8},
+};
+
+static int64_t div_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+// Clocks: the waves of CTAs, each as long as its slower one of tensor cores and loads, plus what a
+// tile costs before and after its products.
+static double estimate(const struct candidate *c, const struct fj_gemm_sizes *s,
+                       const struct fj_gpu *gpu)
+{
+    const double l2_bytes_per_clock = 40, memory_bytes_per_clock = 18; // of one SM
+    int64_t rows = div_up(div_up(s->m, c->bm), c->cluster) * c->cluster;
+    int64_t tiles = rows * div_up(s->n, c->bn) * s->batch;
+    int64_t slots = gpu->sm_count / (c->cluster * c->splitk) * c->cluster;
+    int64_t waves = div_up(tiles, slots > 0 ? slots : 1);
+    double steps = (double)div_up(div_up(s->k, BLOCK_K), c->splitk);
+    double products = c->bm / 64 * 4 * (c->bn / 2);
+    double loads = (c->bm + (double)c->bn / c->cluster) * PANEL_ROW_BYTES / l2_bytes_per_clock;
+    double step = products > loads ? products : loads;
+    double around = 900 + c->bm * c->bn / 16 * (c->splitk > 1 ? 1.0 : 0.25);
+    double clocks = 1500 + (double)waves * (steps * step + around);
+    double bytes = 2.0 * (double)s->batch *
+                   ((double)(s->m * s->k) + (double)(s->k * s->n) + (double)(s->m * s->n));
+    double memory = bytes / memory_bytes_per_clock / gpu->sm_count;
+    // CTAs that do not fill the GPU do not fill the memory's pipe either.
+    double busy = (double)(tiles * c->splitk) / gpu->sm_count;
+    memory /= busy < 1 ? busy : 1;
+    return clocks > memory + 2500 ? clocks : memory + 2500;
+}
+
+static void choose_tile(const struct fj_gemm *gemm, const struct fj_gpu *gpu,
+                        struct fj_config *config)
+{
+    struct fj_gemm_sizes sizes = fj_gemm_sizes(gemm, UNKNOWN_SIZE);
+    const struct candidate *best = NULL;
+    double least = 0;
+    for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
+        const struct candidate *c = &candidates[i];
+        bool fits = (!FJ_CFG(config, cluster) || FJ_CFG(config, cluster) == c->cluster) &&
+                    (!FJ_CFG(config, splitk) || FJ_CFG(config, splitk) == c->splitk);
+        double clocks = estimate(c, &sizes, gpu);
+        if (fits && (!best || clocks < least)) {
+            best = c;
+            least = clocks;
+        }
+    }
+    if (!best)
+        best = &candidates[1];
+    fj_gemm_default(config, FJ_KNOB_bm, best->bm);
+    fj_gemm_default(config, FJ_KNOB_bn, best->bn);
+    fj_gemm_default(config, FJ_KNOB_bk, BLOCK_K);
+    fj_gemm_default(config, FJ_KNOB_cluster, best->cluster);
+    fj_gemm_default(config, FJ_KNOB_splitk, best->splitk);
+}
+
+static int stages_that_fit(const struct fj_choice *choice, const struct fj_gpu *gpu)
+{
+    int left = gpu->smem_per_block_bytes - bytes_of_c(choice);
+    int stages = left / bytes_per_stage(&choice->config);
+    return stages < STAGES_MAX ? stages : STAGES_MAX;
+}
+
+// About 2048 rows: with 132 SMs, what runs at the same time is then as wide as high.
+static int default_group(const struct fj_config *config)
+{
+    int group = 2048 / (FJ_CFG(config, bm) * FJ_CFG(config, cluster));
+    return group > 0 ? group : 1;
+}
+
+static void choose_variant(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    if (choice->problem.variant != FAJIT_VARIANT_AUTO)
+        return;
+    const struct fj_config *config = &choice->config;
+    struct fj_gemm_sizes s = fj_gemm_sizes(&choice->problem.gemm, UNKNOWN_SIZE);
+    int64_t tiles = div_up(s.m, FJ_CFG(config, bm)) * div_up(s.n, FJ_CFG(config, bn)) * s.batch;
+    bool several = tiles * FJ_CFG(config, splitk) > gpu->sm_count;
+    choice->problem.variant = several ? FAJIT_VARIANT_PERSISTENT : FAJIT_VARIANT_V2;
+}
+
+// Staggered warpgroups pay when a CTA has several tiles: a lone tile only ends later.
+static int default_pingpong(const struct fj_choice *choice)
+{
+    bool several = choice->problem.variant == FAJIT_VARIANT_PERSISTENT;
+    return several && FJ_CFG(&choice->config, bm) == 128 && FJ_CFG(&choice->config, splitk) == 1
+               ? 1
+               : 2;
+}
+
+static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    static const enum fj_knob allowed[] = {FJ_KNOB_bm,     FJ_KNOB_bn,       FJ_KNOB_bk,
+                                           FJ_KNOB_stages, FJ_KNOB_cluster,  FJ_KNOB_splitk,
+                                           FJ_KNOB_group,  FJ_KNOB_pingpong, FJ_KNOB_COUNT};
+    struct fj_config *config = &choice->config;
+    bool given;
+    int r = fj_gemm_knobs_check(config, allowed);
+    if (r == FAJIT_OK)
+        r = fj_gemm_tile_given(config, &given);
+    if (r < 0)
+        return r;
+    if (!given)
+        choose_tile(&choice->problem.gemm, gpu, config);
+    fj_gemm_default(config, FJ_KNOB_cluster, 1);
+    fj_gemm_default(config, FJ_KNOB_splitk, 1);
+    fj_gemm_default(config, FJ_KNOB_group, default_group(config));
+    r = check_tile(config);
+    if (r < 0)
+        return r;
+    fj_gemm_default(config, FJ_KNOB_stages, stages_that_fit(choice, gpu));
+    choose_variant(gpu, choice);
+    fj_gemm_default(config, FJ_KNOB_pingpong, default_pingpong(choice));
+    return check_config(choice);
+}
+
+// --- What the text bakes in -------------------------------------------------------------------
+
+static int threads(const struct fj_choice *choice)
+{
+    return 128 + 2 * FJ_CFG(&choice->config, bm);
+}
+
+static int cluster_size(const struct fj_choice *choice)
+{
+    return FJ_CFG(&choice->config, cluster) * FJ_CFG(&choice->config, splitk);
+}
+
+static void params(const struct fj_choice *choice, struct fj_params *ret)
+{
+    // Of a thread, by computing warpgroups: what setmaxnreg makes of the 64 K of an SM. One alone
+    // and the producer have 256 each from the beginning.
+    static const struct {
+        int load, math;
+    } registers[] = {{0, 0}, {256, 256}, {24, 240}, {32, 160}};
+    int warpgroups = FJ_CFG(&choice->config, bm) / 64;
+    fj_gemm_params(choice, ret);
+    fj_params_int(ret, "stages", FJ_CFG(&choice->config, stages));
+    fj_params_int(ret, "load_registers", registers[warpgroups].load);
+    fj_params_int(ret, "math_registers", registers[warpgroups].math);
+    fj_params_int(ret, "cluster", cluster_size(choice));
+    fj_params_int(ret, "cluster_size", cluster_size(choice));
+    fj_params_int(ret, "splitk", FJ_CFG(&choice->config, splitk) > 1);
+    fj_params_int(ret, "stagger", FJ_CFG(&choice->config, pingpong) == 1);
+}
+
+// --- Launch -----------------------------------------------------------------------------------
+
+static size_t workspace_bytes(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                              const void *args)
+{
+    (void)choice, (void)gpu, (void)args;
+    return 0;
+}
+
+// A matrix of a batch, innermost dimension first. A dimension of size 1 has no stride of its own,
+// and an empty one cannot be mapped: the kernel does not read it then.
+static struct fj_tensor_map map_of(const struct fj_view *view, enum fajit_dtype dtype, void *data,
+                                   int box_rows)
+{
+    uint64_t element = fajit_dtype_bytes(dtype);
+    uint64_t columns = view->shape[2] ? (uint64_t)view->shape[2] : 1;
+    uint64_t rows = view->shape[1] ? (uint64_t)view->shape[1] : 1;
+    uint64_t row_bytes = (columns * element + 15) / 16 * 16;
+    if (view->stride[1])
+        row_bytes = (uint64_t)view->stride[1] * element;
+    uint64_t matrix_bytes = view->stride[0] ? (uint64_t)view->stride[0] * element : row_bytes;
+    return (struct fj_tensor_map){
+        .dtype = dtype,
+        .rank = 3,
+        .data = view->data ? view->data : data,
+        .dims = {columns, rows, (uint64_t)view->shape[0]},
+        .stride_bytes = {row_bytes, matrix_bytes},
+        .box = {64, (uint32_t)box_rows, 1},
+        .swizzle_bytes = 128,
+    };
+}
+
+static void push_maps(const struct fj_choice *choice, const struct fj_gemm_args *args,
+                      struct fj_launch *ret)
+{
+    const struct fj_gemm *gemm = &choice->problem.gemm;
+    const struct fj_config *config = &choice->config;
+    int rows_b = FJ_CFG(config, bn) / FJ_CFG(config, cluster);
+    struct fj_tensor_map a =
+        map_of(&args->a, gemm->dtype, args->c.data, gemm->trans_a ? BLOCK_K : FJ_CFG(config, bm));
+    struct fj_tensor_map b =
+        map_of(&args->b, gemm->dtype, args->c.data, gemm->trans_b ? rows_b : BLOCK_K);
+    struct fj_tensor_map c = map_of(&args->c, gemm->out_dtype, args->c.data, 64);
+    fj_launch_push_map(ret, &a);
+    fj_launch_push_map(ret, &b);
+    if (stores_by_tma(choice))
+        fj_launch_push_map(ret, &c);
+}
+
+static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                const void *opaque, struct fj_launch *ret)
+{
+    const struct fj_gemm_args *args = opaque;
+    const struct fj_gemm *gemm = &choice->problem.gemm;
+    int stack = FJ_CFG(&choice->config, cluster), size = cluster_size(choice);
+    struct fj_gemm_tiles tiles;
+    fj_launch_init(ret);
+    int r = fj_gemm_tiles_count(choice, args, stack, &tiles);
+    if (r < 0)
+        return r;
+    int64_t clusters = tiles.total;
+    int64_t resident = (int64_t)gpu->sm_count * ctas_per_sm / size;
+    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && clusters > resident && resident > 0)
+        clusters = resident;
+    r = fj_launch_grid(ret, clusters * size, 1, 1);
+    if (r < 0 || ret->empty)
+        return r;
+    ret->block = (unsigned)threads(choice);
+    ret->cluster = (unsigned)size;
+    ret->smem_bytes = (unsigned)smem_bytes(choice);
+    push_maps(choice, args, ret);
+    if (!stores_by_tma(choice) || gemm->beta || gemm->bias)
+        fj_gemm_push_matrix(&args->c, ret);
+    fj_gemm_push_epilogue(choice, args, ret);
+    // struct Shape of the template.
+    int32_t shape[] = {(int32_t)args->c.shape[1],
+                       (int32_t)args->c.shape[2],
+                       (int32_t)div_up(fj_gemm_depth(choice, args), BLOCK_K),
+                       tiles.rows,
+                       tiles.columns,
+                       tiles.total};
+    fj_launch_push(ret, shape, sizeof(shape));
+    return FAJIT_OK;
+}
+
+const struct fj_kernel_class fj_class_gemm_sm90 = {
+    .name = "gemm_sm90",
+    .template_name = "gemm_sm90.cu",
+    .op = FAJIT_OP_GEMM,
+    .family = FAJIT_FAMILY_SM90,
+    .check = check,
+    .configure = configure,
+    .params = params,
+    .meaning = fj_gemm_meaning,
+    .summary = "Matrix product C = act(alpha A B + beta C + bias), TMA and wgmma.",
+    .threads = threads,
+    .smem_bytes = smem_bytes,
+    .cost = fj_gemm_cost,
+    .workspace_bytes = workspace_bytes,
+    .bind = bind,
+};

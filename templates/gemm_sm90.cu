@@ -1,0 +1,479 @@
+//@const  block_m         rows of C in one tile, 64 per warpgroup that computes
+//@const  block_n         columns of C in one tile
+//@const  block_k         depth of one stage
+//@const  stages          pairs of an A tile and a B tile in shared memory
+//@const  group           rows of tiles that are walked together
+//@const  threads         per CTA: one warpgroup loads, block_m / 64 compute
+//@const  load_registers  of a thread of the loading warpgroup
+//@const  math_registers  of a thread that computes
+//@const  cluster_size    CTAs of one cluster
+//@const  smem_bytes      dynamic shared memory of one CTA
+//@switch dtype f16|bf16  element type of A and B
+//@switch out f16|bf16|f32  element type of C and of the bias
+//@switch trans_a bool    A is stored as (k, m)
+//@switch trans_b bool    B is stored as (n, k)
+//@switch bias bool       a vector is added to every row
+//@switch beta bool       C is read
+//@switch act none|relu|gelu|silu  activation
+//@switch cluster int     CTAs of one cluster
+//@switch splitk bool     the cluster's CTAs share the depth of one tile
+//@switch stagger bool    one warpgroup runs ahead of the other
+//@switch align int       bytes that pointers and strides are multiples of
+//@require block_m % 64 == 0 && block_n % 64 == 0 && block_n <= 256 && block_k == 64
+//@require threads == 128 + 2 * block_m
+//@require !stagger || block_m == 128
+//@require block_n % cluster == 0 && cluster == cluster_size && align >= 16
+//@require splitk || trans_b || block_n % (64 * cluster) == 0
+//@let wgmma_ss_n block_n
+//@let wgmma_rs_n 0
+//@let tma_rank_min 3
+//@let tma_rank_max 3
+//@let tma_store out != f32 && !splitk
+//@let multicast cluster > 1 && !splitk
+//@let direct !tma_store || beta || bias
+// C = A B on Hopper. A producer warp keeps a ring of stages filled through the tensor memory
+// accelerator (TMA); each computing warpgroup owns 64 rows of the tile and multiplies with wgmma,
+// operands in shared memory, sums in registers:
+//
+//     producer    wait "empty" | A(k), B(k) -> stage | next k ..     and on to the next tile
+//     warpgroup   wait "full"  | C += A(k) B(k), in the background | "empty" for k - 1 | ..
+//
+// One product is always under way while the next is issued. The producer runs ahead into the next
+// tile while the warpgroups write C.
+//
+//@if stagger
+// The first warpgroup starts some steps ahead of the second. As both go equally fast, it stays
+// ahead: it writes C while the second has the tensor cores to itself, and the other way round.
+//
+//@end
+//@if multicast
+// The CTAs of a cluster work on tiles below each other, which need the same B tile: each fetches a
+// part of it for all, so that B is read from L2 once per cluster. A stage is therefore empty only
+// when every CTA of the cluster is done with it.
+//@end
+//@if splitk
+// Few tiles would leave most of the GPU idle, so the CTAs of a cluster share the depth of one tile.
+// At its end each leaves its sums in its shared memory and adds up a share of the columns over all
+// CTAs, in the order of k: the result does not depend on timing, and no workspace is needed.
+//@end
+//
+// Tiles are stored in panels: rows of 128 bytes, swizzled by TMA as wgmma expects (lib/wgmma.cuh).
+// Rows of a panel run along m or n where k is contiguous in memory, else along k.
+//@prelude
+
+//@include lib/base.cuh
+//@include lib/epilogue.cuh
+//@include lib/mbarrier.cuh
+//@include lib/tma.cuh
+//@include lib/wgmma.cuh
+//@include lib/gemm.cuh
+//@if tma_store
+//@include lib/stmatrix.cuh
+//@end
+//@if splitk
+//@include lib/cluster_sum.cuh
+//@end
+
+constexpr int kWarpgroups = kBlockM / 64; // that compute
+constexpr int kPanelRow = 128;            // bytes of a row in a panel: 64 elements
+constexpr int kPanel = 64 * kPanelRow;    // bytes of 64 rows
+
+// Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
+constexpr int kBytesA = kBlockM * kPanelRow;
+constexpr int kBytesB = kBlockN * kPanelRow;
+constexpr int kBytesStage = kBytesA + kBytesB;
+constexpr int kOffsetC = kStages * kBytesStage;
+//@if tma_store
+constexpr int kBuffersC = 2; // per warpgroup: while one is copied out, the other is filled
+constexpr int kOffsetBarriers = kOffsetC + kWarpgroups * kBuffersC * kPanel;
+//@else
+constexpr int kOffsetBarriers = kOffsetC;
+//@end
+static_assert(kOffsetBarriers + 2 * 8 * kStages == kSmemBytes, "host and kernel agree");
+
+// Advance of a descriptor, in units of 16 bytes, from one wgmma (16 deep) to the next.
+//@if trans_a
+constexpr int kStepA = 16 * kPanelRow / 16; // 16 rows
+//@else
+constexpr int kStepA = 16 * 2 / 16; // 16 columns
+//@end
+//@if trans_b
+constexpr int kStepB = 16 * 2 / 16;
+//@else
+constexpr int kStepB = 16 * kPanelRow / 16;
+//@end
+
+struct Shared {
+    uint32 base;
+
+    __device__ __forceinline__ uint32 a(int stage) const
+    {
+        return base + stage * kBytesStage;
+    }
+    __device__ __forceinline__ uint32 b(int stage) const
+    {
+        return base + stage * kBytesStage + kBytesA;
+    }
+    //@if tma_store
+    __device__ __forceinline__ uint32 c(int warpgroup) const
+    {
+        return base + kOffsetC + warpgroup * kBuffersC * kPanel;
+    }
+    //@end
+    __device__ __forceinline__ uint32 full(int stage) const
+    {
+        return base + kOffsetBarriers + 8 * stage;
+    }
+    __device__ __forceinline__ uint32 empty(int stage) const
+    {
+        return base + kOffsetBarriers + 8 * (kStages + stage);
+    }
+};
+
+// What a launch may change.
+struct Shape {
+    int m;
+    int n;
+    int steps;   // of block_k along k
+    int tiles_m; // rows of tiles; with multicast, of a cluster's tiles
+    int tiles_n;
+    int tiles; // batch * tiles_m * tiles_n
+};
+
+// The k steps of this CTA: all, or its share.
+struct Range {
+    int begin;
+    int end;
+};
+
+__device__ __forceinline__ Range step_range(const Shape &shape, int rank)
+{
+    //@if splitk
+    return {int(int64(shape.steps) * rank / kClusterSize),
+            int(int64(shape.steps) * (rank + 1) / kClusterSize)};
+    //@else
+    return {0, shape.steps};
+    //@end
+}
+
+// The n-th tile of this CTA.
+__device__ __forceinline__ Tile find_tile(const Shape &shape, int n, int rank)
+{
+    Tile tile = place_tile(n, shape.tiles_m, shape.tiles_n);
+    //@if multicast
+    tile.row0 = (tile.row0 * kClusterSize + rank) * kBlockM;
+    //@else
+    tile.row0 *= kBlockM;
+    //@end
+    tile.column0 *= kBlockN;
+    return tile;
+}
+
+// One thread: fetches the A and B tiles of every k step of one tile of C.
+__device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &ring,
+                                          const TensorMap &a_map, const TensorMap &b_map,
+                                          const Tile &tile, const Range &range, int rank)
+{
+    for (int step = range.begin; step < range.end; ++step) {
+        const uint32 full = smem.full(ring.slot);
+        const int k = step * kBlockK;
+        mbarrier_wait(smem.empty(ring.slot), ring.parity ^ 1);
+        mbarrier_arrive_expect(full, kBytesStage);
+        //@if trans_a
+#pragma unroll
+        for (int panel = 0; panel < kBlockM / 64; ++panel)
+            tma_load(smem.a(ring.slot) + panel * kPanel, a_map, full, kEvictNormal,
+                     tile.row0 + 64 * panel, k, tile.batch);
+        //@else
+        tma_load(smem.a(ring.slot), a_map, full, kEvictNormal, k, tile.row0, tile.batch);
+        //@end
+        //@if multicast && trans_b
+        constexpr int kShare = kBlockN / kClusterSize; // columns of C that this CTA fetches for all
+        tma_load_multicast(smem.b(ring.slot) + rank * kShare * kPanelRow, b_map, full, kEvictNormal,
+                           (1 << kClusterSize) - 1, k, tile.column0 + rank * kShare, tile.batch);
+        //@elif multicast
+        constexpr int kShare = kBlockN / 64 / kClusterSize; // panels that this CTA fetches for all
+#pragma unroll
+        for (int panel = rank * kShare; panel < (rank + 1) * kShare; ++panel)
+            tma_load_multicast(smem.b(ring.slot) + panel * kPanel, b_map, full, kEvictNormal,
+                               (1 << kClusterSize) - 1, tile.column0 + 64 * panel, k, tile.batch);
+        //@elif trans_b
+        tma_load(smem.b(ring.slot), b_map, full, kEvictNormal, k, tile.column0, tile.batch);
+        //@else
+#pragma unroll
+        for (int panel = 0; panel < kBlockN / 64; ++panel)
+            tma_load(smem.b(ring.slot) + panel * kPanel, b_map, full, kEvictNormal,
+                     tile.column0 + 64 * panel, k, tile.batch);
+        //@end
+        ring.advance();
+    }
+}
+
+// "Empty", from one warp whose reads of the stage are complete.
+__device__ __forceinline__ void release(const Shared &smem, int stage)
+{
+    const int lane = threadIdx.x % 32;
+    //@if multicast
+    if (lane < kClusterSize)
+        mbarrier_arrive_remote(smem.empty(stage), lane);
+    //@else
+    if (lane == 0)
+        mbarrier_arrive(smem.empty(stage));
+    //@end
+}
+
+//@if stagger
+constexpr int kLead = 2;        // steps that the first warpgroup is ahead
+constexpr int kLeadBarrier = 8; // named barrier: it is
+
+//@end
+// A warpgroup: the sums of its 64 rows of a tile, [64, block_n] fp32 in the accumulator layout.
+__device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> &ring,
+                                              const Range &range, int warpgroup,
+                                              //@if stagger
+                                              int lead_step,
+                                              //@end
+                                              float (&sums)[kBlockN / 2])
+{
+#pragma unroll
+    for (int i = 0; i < kBlockN / 2; ++i)
+        sums[i] = 0.0f;
+    pin(sums);
+    int previous = 0;
+#pragma unroll 1
+    for (int step = range.begin; step < range.end; ++step) {
+        const uint64 a = wgmma_descriptor(smem.a(ring.slot) + warpgroup * kPanel, kPanel);
+        const uint64 b = wgmma_descriptor(smem.b(ring.slot), kPanel);
+        mbarrier_wait(smem.full(ring.slot), ring.parity);
+        wgmma_fence();
+#pragma unroll
+        for (int i = 0; i < kBlockK / 16; ++i)
+            //@if trans_a && trans_b
+            wgmma_ss<1, 0>(sums, a + i * kStepA, b + i * kStepB, 1);
+            //@elif trans_a
+            wgmma_ss<1, 1>(sums, a + i * kStepA, b + i * kStepB, 1);
+            //@elif trans_b
+            wgmma_ss<0, 0>(sums, a + i * kStepA, b + i * kStepB, 1);
+            //@else
+            wgmma_ss<0, 1>(sums, a + i * kStepA, b + i * kStepB, 1);
+            //@end
+        wgmma_commit();
+        //@if stagger
+        if (step == lead_step)
+            named_barrier_arrive(kLeadBarrier, 256);
+        //@end
+        wgmma_wait<1>(); // the product of the step before is complete
+        if (step != range.begin)
+            release(smem, previous);
+        previous = ring.slot;
+        ring.advance();
+    }
+    wgmma_wait<0>();
+    pin(sums);
+    if (range.begin != range.end)
+        release(smem, previous);
+}
+
+//@if tma_store
+// Writes 64 rows of C by way of shared memory, one panel of 64 columns after the other. `turn` is
+// the buffer to fill next.
+__device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &c_map,
+                                           const Epilogue &e,
+                                           //@if direct
+                                           const Output &out,
+                                           //@end
+                                           const Tile &tile, int warpgroup, int &turn,
+                                           const float (&sums)[kBlockN / 2])
+{
+    const int lane = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32 % 4;
+    const int row0 = tile.row0 + 64 * warpgroup;
+    // stmatrix stores four 8 x 8 matrices: rows 0-7 and 8-15 of the warp, of two column blocks.
+    // Lane i gives the address of row i % 8 of matrix i / 8.
+    const uint32 lane_row = (16 * warp + lane % 16) * kPanelRow;
+#pragma unroll
+    for (int panel = 0; panel < kBlockN / 64; ++panel) {
+        const uint32 buffer = smem.c(warpgroup) + turn * kPanel;
+        turn ^= 1;
+#pragma unroll
+        for (int t = 0; t < 8; t += 2) { // pairs of 8 columns
+            uint32 words[4];
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const int at = 4 * (8 * panel + t) + 2 * i;
+                //@if direct
+                const int row = row0 + 16 * warp + lane / 4 + i % 2 * 8;
+                const int column = tile.column0 + 64 * panel + 8 * (t + i / 2) + lane % 4 * 2;
+                words[i] = finish_pair(e, out, row, column, sums[at], sums[at + 1]);
+                //@else
+                words[i] = pack_out(epilogue(e, sums[at], nullptr, 0),
+                                    epilogue(e, sums[at + 1], nullptr, 0));
+                //@end
+            }
+            stmatrix_x4(buffer + lane_row + ((t + lane / 16) ^ lane % 8) * 16, words);
+        }
+        fence_proxy_async();
+        if (threadIdx.x % 128 == 0)
+            tma_store_wait_read<0>(); // the other buffer may be filled after the barrier
+        named_barrier_sync(1 + warpgroup, 128);
+        if (threadIdx.x % 128 == 0) {
+            tma_store(c_map, buffer, tile.column0 + 64 * panel, row0, tile.batch);
+            tma_store_commit();
+        }
+    }
+}
+//@elif splitk
+// Adds up the sums of all CTAs of the cluster, each CTA for its share of the columns, and writes C.
+__device__ __forceinline__ void store_tile(const Shared &smem, const Epilogue &e, const Output &out,
+                                           const Tile &tile, int rank, int warpgroup,
+                                           const float (&sums)[kBlockN / 2])
+{
+    constexpr int kBlocks = kBlockN / 8; // of 8 columns: four sums of every thread
+    static_assert(kWarpgroups * kBlocks * 128 * 16 <= kOffsetBarriers, "all sums fit");
+    const int thread = threadIdx.x % 128;
+    const uint32 mine = smem.base + (warpgroup * kBlocks * 128 + thread) * 16;
+    named_barrier_sync(1, 128 * kWarpgroups); // every warpgroup has read the stages
+#pragma unroll
+    for (int t = 0; t < kBlocks; ++t)
+        store_sums(mine + t * (128 * 16), sums + 4 * t);
+    cluster_sync();
+    const int row = tile.row0 + 64 * warpgroup + thread / 32 * 16 + thread % 32 / 4;
+    // All loads are issued before the first is waited for: their way is long.
+    constexpr int kShare = kBlocks / kClusterSize;
+    float parts[kShare][kClusterSize][4];
+#pragma unroll
+    for (int t = 0; t < kShare; ++t) {
+#pragma unroll
+        for (int cta = 0; cta < kClusterSize; ++cta)
+            load_sums(parts[t][cta], mine + (rank * kShare + t) * (128 * 16), cta);
+    }
+#pragma unroll
+    for (int t = 0; t < kShare; ++t) {
+#pragma unroll
+        for (int cta = 1; cta < kClusterSize; ++cta) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                parts[t][0][i] += parts[t][cta][i];
+        }
+        const int column = tile.column0 + 8 * (rank * kShare + t) + thread % 4 * 2;
+        store_pair(e, out, row, column, parts[t][0][0], parts[t][0][1]);
+        store_pair(e, out, row + 8, column, parts[t][0][2], parts[t][0][3]);
+    }
+    cluster_sync(); // the others have read this CTA's sums
+}
+//@else
+// Writes 64 rows of C from registers: a quad writes 32 bytes of a row.
+__device__ __forceinline__ void store_tile(const Epilogue &e, const Output &out, const Tile &tile,
+                                           int warpgroup, const float (&sums)[kBlockN / 2])
+{
+    const int lane = threadIdx.x % 32;
+    const int row = tile.row0 + 64 * warpgroup + threadIdx.x / 32 % 4 * 16 + lane / 4;
+#pragma unroll
+    for (int t = 0; t < kBlockN / 8; ++t) {
+        const int column = tile.column0 + 8 * t + lane % 4 * 2;
+        store_pair(e, out, row, column, sums[4 * t], sums[4 * t + 1]);
+        store_pair(e, out, row + 8, column, sums[4 * t + 2], sums[4 * t + 3]);
+    }
+}
+//@end
+
+extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
+    const __grid_constant__ TensorMap a_map, // 64 columns by block_m rows, or 64 rows, of A
+    const __grid_constant__ TensorMap b_map, // the same of B
+    //@if tma_store
+    const __grid_constant__ TensorMap c_map, // 64 rows by 64 columns of C
+    //@end
+    //@if direct
+    const OutputMatrix c, // (batch, m, n)
+    //@end
+    const Epilogue e, //
+    const Shape shape)
+{
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const Shared smem{smem_address(shared)};
+    const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0); // the same in a warp: tell ptxas
+    const int warpgroup = warp / 4 - 1;                            // -1: the producer's
+    //@if cluster > 1
+    const int rank = cluster_rank();
+    //@else
+    constexpr int rank = 0;
+    //@end
+
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < kStages; ++stage) {
+            mbarrier_init(smem.full(stage), 1);
+            //@if multicast
+            mbarrier_init(smem.empty(stage), 4 * kWarpgroups * kClusterSize); // one per warp
+            //@else
+            mbarrier_init(smem.empty(stage), 4 * kWarpgroups); // one per warp
+            //@end
+        }
+        mbarrier_init_fence();
+        tma_prefetch(a_map);
+        tma_prefetch(b_map);
+    }
+    //@if cluster > 1
+    cluster_sync();
+    //@else
+    __syncthreads();
+    //@end
+
+    const Range range = step_range(shape, rank);
+    Ring<kStages> ring;
+    if (warpgroup < 0) {
+        //@if block_m > 64
+        release_registers<kLoadRegisters>();
+        //@end
+        for (int n = blockIdx.x / kClusterSize; n < shape.tiles; n += gridDim.x / kClusterSize) {
+            if (threadIdx.x == 0)
+                load_tile(smem, ring, a_map, b_map, find_tile(shape, n, rank), range, rank);
+            //@if splitk
+            __syncwarp();
+            cluster_sync(); // the sums are in shared memory
+            cluster_sync(); // and have been read
+            //@end
+        }
+    } else {
+        //@if block_m > 64
+        acquire_registers<kMathRegisters>();
+        //@end
+        float sums[kBlockN / 2];
+        //@if tma_store
+        int turn = 0;
+        //@end
+        //@if stagger
+        int lead_step = warpgroup == 0 ? min(kLead, shape.steps) - 1 : -1; // of its first tile
+        if (warpgroup == 1 && shape.steps > 0)
+            named_barrier_sync(kLeadBarrier, 256);
+        //@end
+        for (int n = blockIdx.x / kClusterSize; n < shape.tiles; n += gridDim.x / kClusterSize) {
+            const Tile tile = find_tile(shape, n, rank);
+            //@if direct
+            const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
+            //@end
+            //@if stagger
+            multiply_tile(smem, ring, range, warpgroup, lead_step, sums);
+            lead_step = -1;
+            //@else
+            multiply_tile(smem, ring, range, warpgroup, sums);
+            //@end
+            //@if tma_store && direct
+            store_tile(smem, c_map, e, out, tile, warpgroup, turn, sums);
+            //@elif tma_store
+            store_tile(smem, c_map, e, tile, warpgroup, turn, sums);
+            //@elif splitk
+            store_tile(smem, e, out, tile, rank, warpgroup, sums);
+            //@else
+            store_tile(e, out, tile, warpgroup, sums);
+            //@end
+        }
+        //@if tma_store
+        if (threadIdx.x % 128 == 0)
+            tma_store_wait_read<0>(); // shared memory must outlive the copies from it
+        //@end
+    }
+    //@if multicast
+    __syncwarp();
+    cluster_sync(); // nothing may still be on its way into a CTA that is gone
+    //@end
+}
