@@ -33,21 +33,7 @@
 
 //@include lib/base.cuh
 //@include lib/attention.cuh
-//@include lib/simt_tile.cuh
-
-constexpr int kRows = kBlockM / 16;              // rows of a thread
-constexpr int kKeys = kBlockN / 16;              // columns of S of a thread
-constexpr int kColumns = (kHeadDimV + 15) / 16;  // columns of O of a thread
-
-// Row pitches in floats. Four more than a multiple of 8: the float4 reads of 8 neighbouring rows
-// then fall into different banks.
-constexpr int kPitchQ = kHeadDim + 4; // of Q and K
-constexpr int kPitchV = 16 * kColumns;
-constexpr int kPitchP = kBlockN + 4;
-
-constexpr int kFloats =
-    (kBlockM + kBlockN) * kPitchQ + kBlockN * kPitchV + kBlockM * kPitchP;
-static_assert(kFloats * sizeof(float) == kSmemBytes, "host and kernel agree on shared memory");
+//@include lib/simt_step.cuh
 
 // clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
@@ -83,9 +69,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     float *const K = Q + kBlockM * kPitchQ;           // [block_n, head_dim]
     float *const V = K + kBlockN * kPitchQ;           // [block_n, head_dim_v]
     float *const P = V + kBlockN * kPitchV;           // [block_m, block_n]
-
-    const int tx = threadIdx.x % 16;
-    const int ty = threadIdx.x / 16;
 
     // A launch with one CTA per tile runs this once; a persistent one walks the tiles.
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -136,114 +119,19 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         const int keys = row0 < len_q ? visible_keys(last_row, len_q, len_k) : 0;
         for (int key0 = 0; key0 < keys; key0 += kBlockN) {
             __syncthreads(); // the previous K and V have been read
-            load_tile<kBlockN, kHeadDim, kPitchQ>(K, k_head + key0 * k_strides.seq,
-                                                  k_strides.seq, len_k - key0, 1.0f);
-            load_tile<kBlockN, kHeadDimV, kPitchV>(V, v_head + key0 * v_strides.seq,
-                                                   v_strides.seq, len_k - key0, 1.0f);
+            load_tile<kBlockN, kHeadDim, kPitchQ>(K, k_head + key0 * k_strides.seq, k_strides.seq,
+                                                  len_k - key0, 1.0f);
+            load_tile<kBlockN, kHeadDimV, kPitchV>(V, v_head + key0 * v_strides.seq, v_strides.seq,
+                                                   len_k - key0, 1.0f);
             __syncthreads();
 
-            // S = Q K^T: [block_m, block_n]
-            float S[kRows][kKeys] = {};
-#pragma unroll 2
-            for (int d = 0; d < kHeadDim; d += 4) {
-                float4 q[kRows];
-                float4 k[kKeys];
-#pragma unroll
-                for (int i = 0; i < kRows; ++i)
-                    q[i] = *reinterpret_cast<float4 *>(&Q[(ty + 16 * i) * kPitchQ + d]);
-#pragma unroll
-                for (int j = 0; j < kKeys; ++j)
-                    k[j] = *reinterpret_cast<float4 *>(&K[(tx + 16 * j) * kPitchQ + d]);
-#pragma unroll
-                for (int i = 0; i < kRows; ++i) {
-#pragma unroll
-                    for (int j = 0; j < kKeys; ++j) {
-                        S[i][j] += q[i].x * k[j].x;
-                        S[i][j] += q[i].y * k[j].y;
-                        S[i][j] += q[i].z * k[j].z;
-                        S[i][j] += q[i].w * k[j].w;
-                    }
-                }
-            }
-            //@watch S [block_m, block_n]
-
-            // Softmax of the block, row by row.
-#pragma unroll
-            for (int i = 0; i < kRows; ++i) {
-                const int visible = visible_keys(row0 + ty + 16 * i, len_q, len_k) - key0;
-                float block_max = -INFINITY;
-#pragma unroll
-                for (int j = 0; j < kKeys; ++j) {
-                    if (tx + 16 * j >= visible)
-                        S[i][j] = -INFINITY;
-                    block_max = fmaxf(block_max, S[i][j]);
-                }
-                const float m_new = fmaxf(m[i], row_max(block_max));
-                // While a row has seen no key, m is -inf, and -inf - -inf would be NaN.
-                const float m_finite = m_new == -INFINITY ? 0.0f : m_new;
-                const float correction = exp2f(m[i] - m_finite);
-                m[i] = m_new;
-                l[i] *= correction;
-#pragma unroll
-                for (int j = 0; j < kKeys; ++j) {
-                    const float p = exp2f(S[i][j] - m_finite);
-                    l[i] += p;
-                    P[(ty + 16 * i) * kPitchP + tx + 16 * j] = p;
-                }
-#pragma unroll
-                for (int c = 0; c < kColumns; ++c)
-                    O[i][c] *= correction;
-            }
-            //@watch m [block_m] row
-            //@watch l [block_m] row
-            __syncwarp(); // a row of P is written and read by the same half warp
-
-            // O += P V: [block_m, head_dim_v]
-#pragma unroll 2
-            for (int j = 0; j < kBlockN; j += 4) {
-                float4 p[kRows];
-#pragma unroll
-                for (int i = 0; i < kRows; ++i)
-                    p[i] = *reinterpret_cast<float4 *>(&P[(ty + 16 * i) * kPitchP + j]);
-#pragma unroll
-                for (int c = 0; c < kColumns; ++c) {
-                    const float *const v = &V[j * kPitchV + tx + 16 * c];
-#pragma unroll
-                    for (int i = 0; i < kRows; ++i) {
-                        O[i][c] += p[i].x * v[0 * kPitchV];
-                        O[i][c] += p[i].y * v[1 * kPitchV];
-                        O[i][c] += p[i].z * v[2 * kPitchV];
-                        O[i][c] += p[i].w * v[3 * kPitchV];
-                    }
-                }
-            }
-            //@watch O [block_m, head_dim_v]
+            add_block(O, m, l, Q, K, V, P, row0, key0, len_q, len_k);
         }
 
-        // O / l, rounded once. A row that saw no key has l = 0: its output is 0, its log-sum-exp
-        // -inf, as is that of rows past the sequence's end.
-        element *const o_head = o_data + batch * o_strides.batch + head * o_strides.head;
-#pragma unroll
-        for (int i = 0; i < kRows; ++i) {
-            const int row = row0 + ty + 16 * i;
-            const float total = row_sum(l[i]); // every lane takes part, its row valid or not
-            const float sum = row < len_q ? total : 0.0f;
-            const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-            if (row >= seq_q)
-                continue;
-            //@if lse
-            if (tx == 0) {
-                lse_data[batch * lse_strides.batch + head * lse_strides.head +
-                         row * lse_strides.seq] =
-                    sum == 0.0f ? -INFINITY : (m[i] + log2f(sum)) * kLn2;
-            }
-            //@end
-#pragma unroll
-            for (int c = 0; c < kColumns; ++c) {
-                const int column = tx + 16 * c;
-                if (column < kHeadDimV)
-                    o_head[row * o_strides.seq + column] = to_element(O[i][c] * inverse);
-            }
-        }
+        store_tile(O, m, l, o_data + batch * o_strides.batch + head * o_strides.head, o_strides.seq,
+                   //@if lse
+                   lse_data + batch * lse_strides.batch + head * lse_strides.head, lse_strides.seq,
+                   //@end
+                   row0, len_q, seq_q);
     }
 }

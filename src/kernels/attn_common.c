@@ -34,8 +34,7 @@ void fj_attn_params(const struct fj_choice *choice, struct fj_params *ret)
 void fj_attn_meaning(const struct fj_choice *choice, struct fj_buf *ret)
 {
     const struct fj_attn *attn = &choice->problem.attn;
-    fj_buf_printf(ret, "%s_%s_d%d", choice->kernel->name, dtype_words[attn->dtype],
-                  attn->head_dim);
+    fj_buf_printf(ret, "%s_%s_d%d", choice->kernel->name, dtype_words[attn->dtype], attn->head_dim);
     if (attn->head_dim_v != attn->head_dim)
         fj_buf_printf(ret, "_dv%d", attn->head_dim_v);
     if (attn->causal != FAJIT_CAUSAL_NONE)
@@ -61,7 +60,7 @@ void fj_attn_cost(const struct fj_choice *choice, double streamed_bytes, struct 
     const struct fj_attn *attn = &choice->problem.attn;
     double scores = (double)FJ_CFG(&choice->config, bm) * FJ_CFG(&choice->config, bn);
     double dims = attn->head_dim + attn->head_dim_v;
-    double element = (double)fajit_dtype_bytes(attn->dtype);
+    double element = attn->dtype == FAJIT_F32 ? 4 : 2; // bytes
     double heads = (double)(attn->batch * attn->heads_q);
     double heads_kv = (double)(attn->batch * attn->heads_kv);
     ret->block_flops = 2 * scores * dims; // Q K^T and P V, a multiplication and an addition each
@@ -69,8 +68,13 @@ void fj_attn_cost(const struct fj_choice *choice, double streamed_bytes, struct 
     ret->block_exps = scores;
     ret->flops = 2 * heads * visible_pairs(attn) * dims;
     ret->exps = heads * visible_pairs(attn);
-    ret->bytes =
-        element * dims * (heads * (double)attn->seq_q + heads_kv * (double)attn->seq_k);
+    ret->bytes = element * dims * (heads * (double)attn->seq_q + heads_kv * (double)attn->seq_k);
+}
+
+bool fj_attn_smem_fits(const struct fj_gpu *gpu, int smem_bytes, int ctas)
+{
+    return smem_bytes <= gpu->smem_per_block_bytes &&
+           ctas * (smem_bytes + gpu->smem_reserved_bytes) <= gpu->smem_per_sm_bytes;
 }
 
 void fj_attn_default(struct fj_config *config, enum fj_knob knob, int value)
@@ -139,4 +143,19 @@ void fj_attn_push_sizes(const struct fj_attn_args *args, struct fj_launch *launc
     fj_launch_push_i32(launch, (int32_t)args->k.shape[2]);
     fj_launch_push_i32(launch, (int32_t)args->q.shape[1]);
     fj_launch_push_i32(launch, (int32_t)(args->q.shape[1] / args->k.shape[1]));
+}
+
+int64_t fj_attn_grid(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                     int64_t tiles)
+{
+    int64_t resident = (int64_t)gpu->sm_count * ctas_per_sm;
+    bool stays = choice->problem.variant == FAJIT_VARIANT_PERSISTENT && resident < tiles;
+    return stays ? resident : tiles;
+}
+
+int fj_attn_launch_finish(const struct fj_choice *choice, int64_t ctas, struct fj_launch *launch)
+{
+    launch->block = (unsigned)choice->kernel->threads(choice);
+    launch->smem_bytes = (unsigned)choice->kernel->smem_bytes(choice);
+    return fj_launch_grid(launch, ctas, 1, 1);
 }

@@ -23,6 +23,9 @@ int fj_attn_knobs_check(const struct fj_config *config, const enum fj_knob *allo
 
 int fj_round_up(int value, int step);
 
+// Whether `ctas` CTAs with that much shared memory are resident on an SM at a time.
+bool fj_attn_smem_fits(const struct fj_gpu *gpu, int smem_bytes, int ctas);
+
 // A launch over tiles of `bm` query rows.
 struct fj_attn_tiles {
     int32_t per_head, total;
@@ -37,5 +40,11 @@ void fj_attn_push_tensors(const struct fj_choice *choice, const struct fj_attn_a
                           struct fj_launch *launch);
 // seq_q, seq_k, heads, group.
 void fj_attn_push_sizes(const struct fj_attn_args *args, struct fj_launch *launch);
+
+// Block, shared memory, and a grid of `ctas` CTAs; an error when an argument did not fit.
+int fj_attn_launch_finish(const struct fj_choice *choice, int64_t ctas, struct fj_launch *launch);
+// One CTA per tile, or as many as are resident when the variant is persistent and tiles abound.
+int64_t fj_attn_grid(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                     int64_t tiles);
 
 #endif

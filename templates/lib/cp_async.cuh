@@ -1,6 +1,6 @@
 // Copies of 8 elements (16 bytes, a chunk) from global to shared memory, and back out.
 //
-//@if turing
+//@if mma_k == 8
 // sm_75 has no asynchronous copy: a chunk goes through registers, and waiting is for the barrier
 // that follows anyway.
 //@else
@@ -11,7 +11,7 @@
 // Copies a chunk, or writes zeros when not `valid` (then nothing is read).
 __device__ __forceinline__ void copy_chunk(uint32 to, const element *from, bool valid)
 {
-    //@if align == 2 || turing
+    //@if align == 2 || mma_k == 8
     uint4 chunk = {0, 0, 0, 0};
     if (valid) {
         //@if align == 2
@@ -43,7 +43,8 @@ __device__ __forceinline__ void copy_chunk(uint32 to, const element *from, bool 
     // The promised alignment is less than 16 bytes: narrower copies, through L1.
     //@for part in 0..16/align
     asm volatile("cp.async.ca.shared.global [%0 + ${part * align}], [%1 + ${part * align}], "
-                 "${align}, %2;" ::"r"(to), "l"(from), "r"(valid ? $align : 0)
+                 "${align}, %2;" ::"r"(to),
+                 "l"(from), "r"(valid ? $align : 0)
                  : "memory");
     //@end
     //@end
@@ -52,7 +53,7 @@ __device__ __forceinline__ void copy_chunk(uint32 to, const element *from, bool 
 // Ends a group of copies.
 __device__ __forceinline__ void copy_commit()
 {
-    //@if !turing
+    //@if mma_k == 16
     asm volatile("cp.async.commit_group;" ::: "memory");
     //@end
 }
@@ -60,7 +61,7 @@ __device__ __forceinline__ void copy_commit()
 // Waits until at most `kPending` groups, the youngest, are under way.
 template <int kPending> __device__ __forceinline__ void copy_wait()
 {
-    //@if !turing
+    //@if mma_k == 16
     asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
     //@end
 }

@@ -7,11 +7,10 @@
 //     C  c[0] c[1]: row g, columns 2t 2t+1         c[2] c[3]: row g+8, the same columns
 // So two C tiles side by side, rounded to 16 bits, are an A tile in the very same lanes: P = exp(S)
 // becomes an operand without moving between lanes.
-__device__ __forceinline__ void mma_16x8x16(float (&c)[4], const uint32 (&a)[4], uint32 b0,
-                                            uint32 b1)
+__device__ __forceinline__ void mma_16x8x16(float *c, const uint32 (&a)[4], uint32 b0, uint32 b1)
 {
-    //@if turing
-    // Turing multiplies 8 deep: the left half of A by the upper half of B, then the other halves.
+    //@if mma_k == 8
+    // sm_75 multiplies 8 deep: the left half of A by the upper half of B, then the other halves.
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
                  "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
@@ -37,7 +36,7 @@ __device__ __forceinline__ void mma_16x8x16(float (&c)[4], const uint32 (&a)[4],
 __device__ __forceinline__ uint32 pack(float low, float high)
 {
     uint32 packed;
-    //@if turing
+    //@if mma_k == 8
     asm("{\n"
         ".reg .f16 l, h;\n"
         "cvt.rn.f16.f32 l, %1;\n"

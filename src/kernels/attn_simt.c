@@ -1,0 +1,218 @@
+// templates/attn_fwd_simt.cu and attn_fwd_simt_v1.cu: attention forward in fp32 arithmetic.
+#include "kernels/attn_common.h"
+
+#define THREADS 256 // a 16 x 16 grid
+#define BLOCK_MAX 128
+
+// --- Which problems ---------------------------------------------------------------------------
+
+static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
+{
+    (void)gpu;
+    if (problem->variant == FAJIT_VARIANT_V1)
+        return fj_err(FAJIT_E_UNSUPPORTED, "variant v1 is attn_fwd_simt_v1's");
+    return FAJIT_OK;
+}
+
+static int check_v1(const struct fj_problem *problem, const struct fj_gpu *gpu)
+{
+    (void)gpu;
+    if (problem->variant != FAJIT_VARIANT_V1)
+        return fj_err(FAJIT_E_UNSUPPORTED, "it is variant v1 only");
+    return FAJIT_OK;
+}
+
+// --- Configuration ----------------------------------------------------------------------------
+
+// Default tiles by the larger head dim; the first row that fits the GPU counts. The last row of a
+// head dim fits into 64 KiB.
+static const struct tile {
+    int head_dim; // up to
+    int bm, bn, ctas;
+} tiles[] = {
+    {64, 64, 64, 2},  {64, 64, 32, 2},  {64, 64, 32, 1},  {128, 64, 32, 2},
+    {128, 32, 32, 1}, {256, 32, 16, 2}, {256, 16, 16, 1},
+};
+
+static int smem_of(const struct fj_attn *attn, int bm, int bn)
+{
+    int pitch_q = attn->head_dim + 4, pitch_v = fj_round_up(attn->head_dim_v, 16);
+    int floats = (bm + bn) * pitch_q + bn * pitch_v + bm * (bn + 4);
+    return floats * (int)sizeof(float);
+}
+
+static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, int ctas_max,
+                         struct fj_config *config)
+{
+    int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
+    const struct tile *last = tiles + sizeof(tiles) / sizeof(tiles[0]) - 1, *tile = tiles;
+    struct fj_config tried = *config;
+    for (; tile <= last; tile++) {
+        if (tile->head_dim < head_dim)
+            continue;
+        tried = *config;
+        fj_attn_default(&tried, FJ_KNOB_bm, tile->bm);
+        fj_attn_default(&tried, FJ_KNOB_bn, tile->bn);
+        fj_attn_default(&tried, FJ_KNOB_ctas, tile->ctas < ctas_max ? tile->ctas : ctas_max);
+        int smem = smem_of(attn, FJ_CFG(&tried, bm), FJ_CFG(&tried, bn));
+        if (fj_attn_smem_fits(gpu, smem, FJ_CFG(&tried, ctas)))
+            break;
+    }
+    *config = tried;
+}
+
+static int check_config(const struct fj_config *config)
+{
+    static const enum fj_knob allowed[] = {FJ_KNOB_bm, FJ_KNOB_bn, FJ_KNOB_ctas, FJ_KNOB_COUNT};
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), ctas = FJ_CFG(config, ctas);
+    int r = fj_attn_knobs_check(config, allowed);
+    if (r < 0)
+        return r;
+    if (bm % 16 != 0 || bm > BLOCK_MAX)
+        return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 16 to %d in steps of 16", bm, BLOCK_MAX);
+    if (bn % 16 != 0 || bn > BLOCK_MAX)
+        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to %d in steps of 16", bn, BLOCK_MAX);
+    if (ctas > 4)
+        return fj_err(FAJIT_E_INVAL, "ctas=%d: it may be 1 to 4", ctas);
+    return FAJIT_OK;
+}
+
+static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    if (choice->problem.variant == FAJIT_VARIANT_AUTO)
+        choice->problem.variant = FAJIT_VARIANT_V2;
+    set_defaults(&choice->problem.attn, gpu, 2, &choice->config);
+    return check_config(&choice->config);
+}
+
+// State moves between registers and memory at every visit, which takes registers: one CTA per SM.
+static int configure_v1(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    set_defaults(&choice->problem.attn, gpu, 1, &choice->config);
+    return check_config(&choice->config);
+}
+
+// --- What the text bakes in -------------------------------------------------------------------
+
+static int threads(const struct fj_choice *choice)
+{
+    (void)choice;
+    return THREADS;
+}
+
+static int smem_bytes(const struct fj_choice *choice)
+{
+    return smem_of(&choice->problem.attn, FJ_CFG(&choice->config, bm), FJ_CFG(&choice->config, bn));
+}
+
+static void params(const struct fj_choice *choice, struct fj_params *ret)
+{
+    fj_attn_params(choice, ret);
+    fj_params_int(ret, "block_m", FJ_CFG(&choice->config, bm));
+    fj_params_int(ret, "block_n", FJ_CFG(&choice->config, bn));
+    fj_params_int(ret, "ctas", FJ_CFG(&choice->config, ctas));
+}
+
+static void cost(const struct fj_choice *choice, struct fj_cost *ret)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    double element = attn->dtype == FAJIT_F32 ? 4 : 2;
+    fj_attn_cost(choice,
+                 element * FJ_CFG(&choice->config, bn) * (attn->head_dim + attn->head_dim_v), ret);
+}
+
+// --- Launch -----------------------------------------------------------------------------------
+
+static size_t no_workspace(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                           const void *args)
+{
+    (void)choice, (void)gpu, (void)args;
+    return 0;
+}
+
+static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                const void *any_args, struct fj_launch *ret)
+{
+    const struct fj_attn_args *args = any_args;
+    struct fj_attn_tiles count;
+    int r = fj_attn_tiles_count(choice, args, &count);
+    if (r < 0)
+        return r;
+    fj_launch_init(ret);
+    if (count.total == 0)
+        return fj_launch_grid(ret, 0, 1, 1);
+    fj_attn_push_tensors(choice, args, ret);
+    fj_attn_push_sizes(args, ret);
+    fj_launch_push_i32(ret, count.per_head);
+    fj_launch_push_i32(ret, count.total);
+    fj_launch_push_f32(ret, args->scale);
+    return fj_attn_launch_finish(choice, fj_attn_grid(choice, gpu, ctas_per_sm, count.total), ret);
+}
+
+// O, m and l of every tile, as its threads hold them.
+static size_t workspace_v1(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                           const void *any_args)
+{
+    (void)gpu;
+    const struct fj_attn_args *args = any_args;
+    struct fj_attn_tiles count;
+    if (fj_attn_tiles_count(choice, args, &count) < 0)
+        return 0; // bind refuses the launch
+    size_t rows = (size_t)FJ_CFG(&choice->config, bm) / 16;
+    size_t columns = (size_t)fj_round_up(choice->problem.attn.head_dim_v, 16) / 16;
+    return (size_t)count.total * rows * (columns + 2) * THREADS * sizeof(float);
+}
+
+static int bind_v1(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                   const void *any_args, struct fj_launch *ret)
+{
+    (void)gpu, (void)ctas_per_sm;
+    const struct fj_attn_args *args = any_args;
+    struct fj_attn_tiles count;
+    int r = fj_attn_tiles_count(choice, args, &count);
+    if (r < 0)
+        return r;
+    fj_launch_init(ret);
+    if (count.total == 0)
+        return fj_launch_grid(ret, 0, 1, 1);
+    fj_attn_push_tensors(choice, args, ret);
+    fj_launch_push_ptr(ret, args->workspace);
+    fj_attn_push_sizes(args, ret);
+    fj_launch_push_f32(ret, args->scale);
+    return fj_attn_launch_finish(choice, args->q.shape[0] * args->q.shape[1], ret);
+}
+
+const struct fj_kernel_class fj_class_attn_fwd_simt = {
+    .name = "attn_fwd_simt",
+    .template_name = "attn_fwd_simt.cu",
+    .op = FAJIT_OP_ATTN_FWD,
+    .family = FAJIT_FAMILY_SIMT,
+    .summary = "Attention forward in fp32 arithmetic, a CTA per tile of query rows.",
+    .check = check,
+    .configure = configure,
+    .params = params,
+    .meaning = fj_attn_meaning,
+    .threads = threads,
+    .smem_bytes = smem_bytes,
+    .cost = cost,
+    .workspace_bytes = no_workspace,
+    .bind = bind,
+};
+
+const struct fj_kernel_class fj_class_attn_fwd_simt_v1 = {
+    .name = "attn_fwd_simt_v1",
+    .template_name = "attn_fwd_simt_v1.cu",
+    .op = FAJIT_OP_ATTN_FWD,
+    .family = FAJIT_FAMILY_SIMT,
+    .summary =
+        "Attention forward in fp32 arithmetic, a CTA per head, keys outside, queries inside.",
+    .check = check_v1,
+    .configure = configure_v1,
+    .params = params,
+    .meaning = fj_attn_meaning,
+    .threads = threads,
+    .smem_bytes = smem_bytes,
+    .cost = cost,
+    .workspace_bytes = workspace_v1,
+    .bind = bind_v1,
+};
