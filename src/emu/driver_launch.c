@@ -115,10 +115,10 @@ static CUresult check_cluster(CUfunction function, const struct fj_emu_launch *l
     uint32_t most = function->non_portable_cluster ? LARGEST_CLUSTER : PORTABLE_CLUSTER;
     for (int i = 0; i < 3; i++) {
         if (fixed[0] && cluster[i] != (fixed[i] ? fixed[i] : 1))
-            return fj_emu_fail(CUDA_ERROR_INVALID_VALUE, "%s is built for another cluster size",
-                               function->entry->name);
+            return fj_emu_fail(CUDA_ERROR_INVALID_CLUSTER_SIZE,
+                               "%s is built for another cluster size", function->entry->name);
         if (launch->grid[i] % cluster[i])
-            return fj_emu_fail(CUDA_ERROR_INVALID_VALUE,
+            return fj_emu_fail(CUDA_ERROR_INVALID_CLUSTER_SIZE,
                                "a grid of %" PRIu32 " is not whole clusters of %" PRIu32
                                " along axis %d",
                                launch->grid[i], cluster[i], i);
@@ -270,7 +270,7 @@ static CUresult read_attribute(const CUlaunchAttribute *attribute, struct fj_emu
         launch->cluster[2] = value->clusterDim.z;
         if (launch->cluster[0] && launch->cluster[1] && launch->cluster[2])
             return CUDA_SUCCESS;
-        return fj_emu_fail(CUDA_ERROR_INVALID_VALUE, "a cluster dimension is zero");
+        return fj_emu_fail(CUDA_ERROR_INVALID_CLUSTER_SIZE, "a cluster dimension is zero");
     }
     return fj_emu_fail(CUDA_ERROR_INVALID_VALUE, "launch attribute %d is not emulated",
                        attribute->id);

@@ -56,13 +56,18 @@ static const struct encoding encodings[] = {
     {BASE, .box = {32, 64, 1}, .swizzle = CU_TENSOR_MAP_SWIZZLE_64B},
     {BASE, .box = {32, 64, 1}, .swizzle = CU_TENSOR_MAP_SWIZZLE_32B},
     {BASE, .box = {16, 64, 1}, .swizzle = CU_TENSOR_MAP_SWIZZLE_32B},
-    {BASE, .box = {16, 64, 1}},    // narrower than the swizzle
-    {BASE, .box = {64, 256, 256}}, // more than shared memory
+    {BASE, .box = {16, 64, 1}},  // narrower than the swizzle
+    {BASE, .box = {64, 256, 6}}, // bytes of shared memory: 192 KiB
+    {BASE, .box = {64, 256, 7}},
+    {BASE, .box = {64, 256, 8}},
+    {BASE, .box = {64, 255, 8}},
+    {BASE, .box = {64, 256, 9}},
+    {BASE, .box = {64, 256, 16}},
+    {BASE, .box = {64, 256, 256}},
     {BASE, .steps = {1, 8, 1}},
     {BASE, .steps = {1, 9, 1}},
     {BASE, .steps = {1, 0, 1}},
     {BASE, .steps = {2, 1, 1}},
-    {BASE, .interleave = CU_TENSOR_MAP_INTERLEAVE_16B},
     {BASE, .swizzle = (CUtensorMapSwizzle)9},
     {BASE, .promotion = (CUtensorMapL2promotion)9},
     {BASE, .fill = CU_TENSOR_MAP_FLOAT_OOB_FILL_NAN_REQUEST_ZERO_FMA},

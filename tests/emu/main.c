@@ -1,5 +1,8 @@
-// emu-record real|<gpu> FILE      runs every case there and writes the results
+// emu-record real|<gpu> FILE [prefix] runs every case there and writes the results
 // emu-record compare FILE [prefix] runs them on the emulated device and compares
+// emu-record faults                runs every planted fault there, and the same kernels without it
+// emu-record fault real|<gpu> NAME runs one, for compute-sanitizer
+#include "faults.h"
 #include "record.h"
 
 #include "base/file.h"
@@ -16,7 +19,6 @@
 
 static bool open_device(struct device *device, const char *which)
 {
-    CUcontext context;
     bool real = strcmp(which, "real") == 0;
     if (real && fj_cuda_open(&device->cuda) != FAJIT_OK) {
         printf("%s\n", fj_err_text());
@@ -28,13 +30,19 @@ static bool open_device(struct device *device, const char *which)
     }
     const struct fj_cuda *cuda = device->cuda;
     return device->ordinal >= 0 && check_call(device, cuda->cuInit(0), "cuInit", which) &&
-           check_call(device, cuda->cuDevicePrimaryCtxRetain(&context, device->ordinal), "context",
-                      which) &&
-           check_call(device, cuda->cuCtxSetCurrent(context), "context", which) &&
+           check_call(device, cuda->cuDevicePrimaryCtxRetain(&device->context, device->ordinal),
+                      "context", which) &&
+           check_call(device, cuda->cuCtxSetCurrent(device->context), "context", which) &&
            check_call(device,
                       cuda->cuDeviceGetName(device->name, sizeof(device->name), device->ordinal),
                       "name", which) &&
            check_call(device, cuda->cuDriverGetVersion(&device->driver_version), "version", which);
+}
+
+static void close_device(struct device *device)
+{
+    device->cuda->cuCtxSetCurrent(NULL);
+    device->cuda->cuDevicePrimaryCtxRelease_v2(device->ordinal);
 }
 
 static void run_all(struct run *run)
@@ -61,11 +69,11 @@ static void write_case(void *user, const char *name, const struct outcome *outco
     writer->count++;
 }
 
-static int record(const char *which, const char *path)
+static int record(const char *which, const char *path, const char *only)
 {
     struct device device = {0};
     struct writer writer = {0};
-    struct run run = {.device = &device, .visit = write_case, .user = &writer};
+    struct run run = {.device = &device, .only = only, .visit = write_case, .user = &writer};
     if (!open_device(&device, which))
         return 1;
     run_all(&run);
@@ -229,12 +237,67 @@ static int compare(const char *path, const char *only)
     return reader.compared && !reader.differ && !run.failures ? 0 : 1;
 }
 
+// Faults.
+
+static bool try_fault(const struct device *device, const struct fault *fault, bool planted)
+{
+    CUresult want = planted ? fault->code : CUDA_SUCCESS, got = run_fault(device, fault, planted);
+    const char *report = fj_emu_report();
+    bool ok = got == want && (!planted || strstr(report, fault->word));
+    if (!ok)
+        printf("%s %s: %d instead of %d: \"%s\"\n", fault->name, planted ? "planted" : "clean",
+               (int)got, (int)want, report);
+    renew_context(device);
+    return ok;
+}
+
+static int run_faults(void)
+{
+    struct device device = {0};
+    int wrong = 0;
+    for (int i = 0; i < n_faults; i++) {
+        if (!open_device(&device, "h200"))
+            return 1;
+        fj_emu_set_check(device.context, faults[i].check);
+        wrong += !try_fault(&device, &faults[i], true);
+        fj_emu_set_check(device.context, true); // clean kernels give no report in the strict mode
+        wrong += !try_fault(&device, &faults[i], false);
+        close_device(&device);
+    }
+    printf("%d planted faults, %d wrong answers\n", n_faults, wrong);
+    return wrong != 0;
+}
+
+static int run_one_fault(const char *which, const char *name)
+{
+    struct device device = {0};
+    for (int i = 0; i < n_faults; i++) {
+        if (strcmp(faults[i].name, name))
+            continue;
+        if (faults[i].hangs && strcmp(which, "real") == 0) {
+            printf("%s: hangs\n", name);
+            return 0;
+        }
+        if (!open_device(&device, which))
+            return 1;
+        printf("%s: result %d\n", name, (int)run_fault(&device, &faults[i], true));
+        return 0;
+    }
+    for (int i = 0; i < n_faults; i++)
+        printf("%s\n", faults[i].name);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 3 && strcmp(argv[1], "compare") == 0)
         return compare(argv[2], argc > 3 ? argv[3] : NULL);
-    if (argc == 3)
-        return record(argv[1], argv[2]);
+    if (argc == 2 && strcmp(argv[1], "faults") == 0)
+        return run_faults();
+    if (argc == 4 && strcmp(argv[1], "fault") == 0)
+        return run_one_fault(argv[2], argv[3]);
+    if (argc >= 3)
+        return record(argv[1], argv[2], argc > 3 ? argv[3] : NULL);
     printf("usage: emu-record real|GPU FILE, or emu-record compare FILE [prefix]\n");
     return 2;
 }

@@ -19,6 +19,7 @@ enum rule {
 
 struct device {
     const struct fj_cuda *cuda;
+    CUcontext context;
     int ordinal;
     char name[96];
     int driver_version;
@@ -70,6 +71,7 @@ bool load_kernel(const struct device *device, const char *ptx, const char *name,
                  struct loaded *ret);
 bool check_call(const struct device *device, CUresult result, const char *call, const char *name);
 bool selected(const struct run *run, const char *name);
+void renew_context(const struct device *device); // when a fault has ended it
 void report_case(struct run *run, const char *name, struct outcome *outcome, bool ok);
 
 #endif

@@ -40,7 +40,7 @@ bool selected(const struct run *run, const char *name)
 }
 
 // A fault ends the context: the next case gets a new one.
-static void renew_context(const struct device *device)
+void renew_context(const struct device *device)
 {
     CUcontext context;
     const struct fj_cuda *cuda = device->cuda;

@@ -31,6 +31,7 @@ struct tma_case {
 
 static const struct tma_case cases[] = {
     {"tma.1d", BF16, .rank = 1, .dims = {1000}, .box = {256}, .coords = {900}, .expect = 512},
+    {"tma.1d.inside", BF16, .rank = 1, .dims = {1000}, .box = {64}, .coords = {40}, .expect = 128},
     {"tma.2d.none", BF16, .rank = 2, .dims = {80, 50}, .box = {24, 20}, .coords = {8, 3},
      .expect = 960},
     {"tma.2d.32", BF16, .rank = 2, .dims = {80, 50}, .box = {16, 32}, .swizzle = 1,

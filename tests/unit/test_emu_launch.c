@@ -96,8 +96,8 @@ static void test_clusters(void **state)
     session_open(&s, "h200", PTX);
     OK(launch_cluster(&s, 4, 2));
     OK(launch_cluster(&s, 8, 8));
-    assert_int_equal(launch_cluster(&s, 3, 2), CUDA_ERROR_INVALID_VALUE);
-    assert_int_equal(launch_cluster(&s, 4, 0), CUDA_ERROR_INVALID_VALUE);
+    assert_int_equal(launch_cluster(&s, 3, 2), CUDA_ERROR_INVALID_CLUSTER_SIZE);
+    assert_int_equal(launch_cluster(&s, 4, 0), CUDA_ERROR_INVALID_CLUSTER_SIZE);
     assert_int_equal(launch_cluster(&s, 16, 16), CUDA_ERROR_INVALID_CLUSTER_SIZE);
     OK(s.cuda->cuFuncSetAttribute(s.fill, CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1));
     OK(launch_cluster(&s, 16, 16));
