@@ -181,6 +181,20 @@ bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel)
     return hit;
 }
 
+// A source that does not compile is worth a file: where dumps go, else beside the cache, which is
+// this user's own.
+static bool save_failed(struct fj_jit *jit, const char *name, const struct fj_rendering *rendering,
+                        char *ret_path, size_t size)
+{
+    char beside[400];
+    const char *dir = jit->dump_dir, *cache = NULL;
+    if (!dir && jit->disk && fj_disk_writable(jit->disk))
+        cache = fj_disk_dir(jit->disk);
+    if (cache && fj_path_join(beside, sizeof(beside), cache, "failed"))
+        dir = beside;
+    return dir && dump_source(dir, name, rendering, ret_path, size) == 0;
+}
+
 int fj_compile_rendering(struct fj_jit *jit, const struct fj_rendering *rendering, const char *name,
                          const struct fj_key *key, bool want_ptx, struct fj_target *ret_target,
                          struct fj_compiled *ret_compiled)
@@ -205,9 +219,8 @@ int fj_compile_rendering(struct fj_jit *jit, const struct fj_rendering *renderin
                      ret_compiled);
     if (err != FAJIT_E_COMPILE)
         return err;
-    const char *dir = jit->dump_dir ? jit->dump_dir : "/tmp/fajit-failed";
-    if (dump_source(dir, name, rendering, path, sizeof(path)))
-        snprintf(path, sizeof(path), "%s", "(not saved)");
+    if (!save_failed(jit, name, rendering, path, sizeof(path)))
+        snprintf(path, sizeof(path), "%s (not saved: FAJIT_DUMP takes a directory)", name);
     return fj_compile_error(&jit->log, rendering, path, ret_compiled->log);
 }
 

@@ -142,6 +142,11 @@ const char *fj_disk_dir(const struct fj_disk *disk)
     return disk->readable ? disk->dir : "";
 }
 
+bool fj_disk_writable(const struct fj_disk *disk)
+{
+    return disk->writable;
+}
+
 static void drop_damaged(struct fj_disk *disk, const char *path, const struct fj_fs_id *id,
                          const char *why)
 {

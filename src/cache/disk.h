@@ -21,6 +21,7 @@ struct fj_disk_params {
 int fj_disk_open(const struct fj_disk_params *params, struct fj_disk **ret_disk);
 void fj_disk_close(struct fj_disk **disk);
 const char *fj_disk_dir(const struct fj_disk *disk); // "" when it cannot be read
+bool fj_disk_writable(const struct fj_disk *disk);
 
 // True on a hit: `ret_bytes` holds the file and `ret_entry` points into it (source and log: see
 // fj_entry_read). A file that is not a valid entry of this key is a miss and is removed.

@@ -283,7 +283,11 @@ static void test_compile_error(void **state)
     int err = fajit_plan_create(w->ctx, &problem, NULL, &plan);
     check_error(err, FAJIT_E_COMPILE, "attn_fwd_simt.cu:"); // the template's line
     check_error(err, FAJIT_E_COMPILE, "identifier \"mask\" is undefined");
+    assert_null(strchr(fajit_last_error(), '\n')); // a sentence
     assert_null(plan);
+    char path[256];
+    snprintf(path, sizeof(path), "%s/failed/attn_fwd_simt", w->cache);
+    check_error(err, FAJIT_E_COMPILE, path); // saved in a directory of the user's own
     fake_nvrtc_state.fails = false;
     assert_int_equal(fajit_plan_create(w->ctx, &problem, NULL, &plan), FAJIT_OK);
     fajit_plan_destroy(&plan);
