@@ -132,9 +132,7 @@ struct fj_emu_warp {
     bool barrier_passed; // the barrier of `resume` has completed
     uint32_t cluster_phase;
     bool cluster_arrived;
-    uint64_t steps;     // warp instructions, for %clock
-    uint32_t cp_groups; // cp.async and bulk groups committed
-    struct fj_emu_shadow_warp *shadow;
+    uint64_t steps; // warp instructions, for %clock
 };
 
 struct fj_emu_barrier {
@@ -155,7 +153,6 @@ struct fj_emu_cta {
     int n_warps, n_live;
     struct fj_emu_warp *warps;
     struct fj_emu_barrier barriers[16];
-    struct fj_emu_shadow *shadow; // check mode
 };
 
 // A cluster: what runs on one host thread.
@@ -168,10 +165,9 @@ struct fj_emu_unit {
     int n_ctas, n_warps, n_live;
     struct fj_emu_warp *warps;
     uint32_t cluster_arrived, cluster_phase; // warps
-    uint64_t barrier_epoch;
-    uint64_t budget;                     // blocks left
-    uint64_t *block_count, *block_lanes; // per block; NULL: not counted
-    struct fj_emu_counts *counts;        // of this worker, NULL: not counted
+    uint64_t budget;                         // blocks left
+    struct fj_emu_tally *tally;              // of this worker, NULL: not counted
+    struct fj_emu_check *check;              // check mode
     bool faulted;
     struct fj_emu_fault fault;
     bool hooks; // counts, checks or a trace: the slow loop

@@ -49,7 +49,8 @@ static void bind_address(struct fj_emu_build *b, struct fj_emu_insn *in, uint8_t
 }
 
 // cp.async: operands 0 to, 1 from, 2 bytes read. in->size: bytes written, zeros past those read.
-static bool copy_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane)
+static bool copy_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                      uint64_t source[FJ_EMU_LANES], uint32_t *ret_read)
 {
     const struct async *a = in->data;
     const uint32_t size = in->size;
@@ -69,21 +70,25 @@ static bool copy_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, int l
         const uint8_t *src = fj_emu_resolve_global(w, in, lane, from, have, size);
         if (src == NULL)
             return false;
-        if (w->cta->unit->hooks && !fj_emu_hook_global(w, in, lane, from, have, false))
-            return false;
+        source[lane] = from;
+        *ret_read |= 1u << lane;
         memcpy(dst, src, have);
     }
     memset(dst + have, 0, size - have);
-    return !w->cta->unit->hooks || fj_emu_hook_async(w, in, lane, to, size, FJ_EMU_CP_ASYNC);
+    return !w->cta->unit->hooks || fj_emu_hook_async(w, in, lane, to, size, FJ_EMU_CP_ASYNC, 0);
 }
 
 static const struct fj_emu_insn *cp_async(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
+    uint64_t source[FJ_EMU_LANES] = {0};
+    uint32_t read = 0;
     FJ_EMU_EACH_LANE(l, w->exec)
     {
-        if (!copy_lane(w, in, (int)l))
+        if (!copy_lane(w, in, (int)l, source, &read))
             return NULL;
     }
+    if (w->cta->unit->hooks && !fj_emu_hook_global(w, in, read, in->size, source))
+        return NULL;
     return in + 1;
 }
 
@@ -149,7 +154,7 @@ static bool load_to(struct fj_emu_warp *w, const struct fj_emu_insn *in, const s
         fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ADDRESS, "%s", text);
         return false;
     }
-    if (w->cta->unit->hooks && !fj_emu_hook_async(w, in, lane, to, bytes, FJ_EMU_BULK_LOAD))
+    if (w->cta->unit->hooks && !fj_emu_hook_async(w, in, lane, to, bytes, FJ_EMU_BULK_LOAD, bar))
         return false;
     return fj_emu_mbar_tx(w, in, lane, bar, -(int64_t)bytes);
 }
@@ -189,7 +194,7 @@ static bool store_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, cons
     const uint8_t *src = fj_emu_resolve_shared(w, in, lane, from, bytes, a->rank > 0 ? 128 : 16);
     if (src == NULL)
         return false;
-    if (w->cta->unit->hooks && !fj_emu_hook_async(w, in, lane, from, bytes, FJ_EMU_BULK_STORE))
+    if (w->cta->unit->hooks && !fj_emu_hook_async(w, in, lane, from, bytes, FJ_EMU_BULK_STORE, 0))
         return false;
     if (a->rank > 0) {
         if (fj_emu_tma_store(dst, a->rank, coords, src, from & FJ_EMU_SHARED_OFFSET_MASK, a->reduce,
@@ -356,8 +361,8 @@ static void decode_bulk(struct fj_emu_build *b, const struct fj_ptx_insn *src)
 // Completion: of cp.async groups and of bulk groups; at once, but for the checks.
 static const struct fj_emu_insn *group(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
-    if (w->cta->unit->hooks && !fj_emu_hook_group(w, in, in->size, (uint32_t)in->imm))
-        return NULL;
+    if (w->cta->unit->hooks)
+        fj_emu_hook_group(w, in->size, (uint32_t)in->imm);
     return in + 1;
 }
 
@@ -380,6 +385,8 @@ static void decode_group(struct fj_emu_build *b, const struct fj_ptx_insn *src)
 // the phase did not count: it adds to what is pending and takes it away again.
 static const struct fj_emu_insn *mbar_arrive(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
+    if (w->cta->unit->hooks)
+        fj_emu_hook_group(w, FJ_EMU_CP_WAIT_ALL, 0);
     FJ_EMU_EACH_LANE(l, w->exec)
     {
         uint32_t address;
@@ -389,8 +396,6 @@ static const struct fj_emu_insn *mbar_arrive(struct fj_emu_warp *w, const struct
         if (in->size != 0 && !fj_emu_mbar_arrive(w, in, (int)l, address, 1, 0, false))
             return NULL;
     }
-    if (w->cta->unit->hooks && !fj_emu_hook_group(w, in, FJ_EMU_CP_WAIT_ALL, 0))
-        return NULL;
     return in + 1;
 }
 

@@ -53,10 +53,6 @@ static const struct fj_emu_insn *block_head(struct fj_emu_warp *w, const struct 
         return fj_emu_stop(w, in, -1, FJ_EMU_FAULT_BUDGET,
                            "the instruction budget is spent: an endless loop?");
     unit->budget -= (uint64_t)in->imm;
-    if (unit->block_count != NULL) {
-        unit->block_count[in->target]++;
-        unit->block_lanes[in->target] += (uint64_t)__builtin_popcount(w->active);
-    }
     return in + 1;
 }
 

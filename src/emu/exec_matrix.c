@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "emu/access.h"
-#include "emu/hooks.h"
+#include "emu/check.h"
 #include "emu/mma.h"
 #include "emu/ops.h"
 
@@ -181,7 +181,11 @@ static void decode_matrix_move(struct fj_emu_build *b, const struct fj_ptx_insn 
 
 static const struct fj_emu_insn *wgmma_order(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
-    return whole_warp(w, in) ? in + 1 : NULL;
+    if (!whole_warp(w, in))
+        return NULL;
+    if (w->cta->unit->check != NULL)
+        fj_emu_check_wgmma_order(w, in);
+    return in + 1;
 }
 
 // Operands: 0 the descriptor of A, 1 that of B, 2 scale-d. Further: d, then A's registers.
@@ -214,6 +218,15 @@ static const struct fj_emu_insn *wgmma(struct fj_emu_warp *w, const struct fj_em
     if (w->cta->unit->hooks && !fj_emu_hook_wgmma(w, in, op, &args))
         return NULL;
     return in + 1;
+}
+
+uint64_t fj_emu_insn_flops(const struct fj_emu_insn *in)
+{
+    const struct mma *m = in->data;
+    const struct fj_emu_wgmma_op *op = in->data;
+    if (in->fn == mma)
+        return 2ull * m->op.m * m->op.n * m->op.k;
+    return in->fn == wgmma ? 2ull * 16 * op->n * op->k : 0;
 }
 
 static bool is_one(const struct fj_ptx_operand *op, int8_t *value)

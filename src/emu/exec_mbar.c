@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "emu/access.h"
+#include "emu/check.h"
 #include "emu/mbar.h"
 #include "emu/ops.h"
 
@@ -74,6 +75,8 @@ static bool settle(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane
     if (bar->pending == 0 && bar->bytes == 0) {
         bar->phase ^= 1;
         bar->pending = bar->expected;
+        if (w->cta->unit->check != NULL)
+            fj_emu_check_complete(w, FJ_EMU_PLACE_MBAR, address);
     }
     mbar_write(at, bar);
     return true;
@@ -93,6 +96,8 @@ bool fj_emu_mbar_arrive(struct fj_emu_warp *w, const struct fj_emu_insn *in, int
                     address, count, bar.pending, bar.expected, bar.bytes);
         return false;
     }
+    if (w->cta->unit->check != NULL)
+        fj_emu_check_release(w, FJ_EMU_PLACE_MBAR, address);
     bar.bytes += (int32_t)bytes;
     bar.pending -= count;
     bar.expected -= drop ? count : 0;
@@ -228,6 +233,8 @@ static const struct fj_emu_insn *wait(struct fj_emu_warp *w, const struct fj_emu
                                                   : (uint32_t)(fj_emu_r64(w, in->o[1])[l] >> 63);
         if (bar.phase != phase) {
             passed |= 1u << l;
+            if (w->cta->unit->check != NULL)
+                fj_emu_check_acquire(w, FJ_EMU_PLACE_MBAR, address);
         } else if (in->size == TRY) {
             w->spin_retries++;
             w->barrier_waits++;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "emu/access.h"
+#include "emu/check.h"
 #include "emu/ops.h"
 
 enum {
@@ -19,6 +20,9 @@ static uint32_t barrier_goal(const struct fj_emu_cta *cta, const struct fj_emu_b
 
 static void barrier_release(struct fj_emu_cta *cta, struct fj_emu_barrier *bar)
 {
+    if (cta->unit->check != NULL)
+        fj_emu_check_complete(&cta->warps[0], FJ_EMU_PLACE_BARRIER,
+                              (uint32_t)(bar - cta->barriers));
     for (uint32_t left = bar->waiting; left != 0; left &= left - 1) {
         struct fj_emu_warp *w = &cta->warps[__builtin_ctz(left)];
         w->state = FJ_EMU_READY;
@@ -101,6 +105,8 @@ static const struct fj_emu_insn *barrier_result(struct fj_emu_warp *w, const str
                                                 const struct fj_emu_barrier *bar)
 {
     w->barrier_passed = false;
+    if (w->cta->unit->check != NULL)
+        fj_emu_check_acquire(w, FJ_EMU_PLACE_BARRIER, (uint32_t)(bar - w->cta->barriers));
     const uint32_t votes = bar->last_votes;
     if (in->flags == BAR_POPC) {
         uint32_t *d = fj_emu_r32(w, in->o[0]);
@@ -127,6 +133,8 @@ static const struct fj_emu_insn *barrier(struct fj_emu_warp *w, const struct fj_
         return barrier_result(w, in, bar);
     if (!together(w, in) || !barrier_arrive(w, in, bar, id, count))
         return NULL;
+    if (w->cta->unit->check != NULL)
+        fj_emu_check_release(w, FJ_EMU_PLACE_BARRIER, id);
     if (in->flags >= BAR_POPC) {
         const uint32_t yes = fj_emu_pred(w, in->o[3]) & w->exec;
         bar->votes += (uint32_t)__builtin_popcount(yes);
@@ -134,7 +142,6 @@ static const struct fj_emu_insn *barrier(struct fj_emu_warp *w, const struct fj_
     }
     if (bar->arrived >= barrier_goal(w->cta, bar)) {
         barrier_release(w->cta, bar);
-        w->cta->unit->barrier_epoch++;
         return in->flags == BAR_ARRIVE ? in + 1 : barrier_result(w, in, bar);
     }
     if (in->flags == BAR_ARRIVE)
@@ -188,7 +195,8 @@ static const struct fj_emu_insn *warp_sync(struct fj_emu_warp *w, const struct f
 
 static const struct fj_emu_insn *fence(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
-    (void)w;
+    if (in->imm && w->cta->unit->check != NULL)
+        fj_emu_check_proxy_fence(w);
     return in + 1;
 }
 
@@ -203,6 +211,8 @@ void fj_emu_cluster_recheck(struct fj_emu_unit *unit)
         return;
     unit->cluster_arrived = 0;
     unit->cluster_phase++;
+    if (unit->check != NULL)
+        fj_emu_check_complete(&unit->warps[0], FJ_EMU_PLACE_CLUSTER, 0);
     for (int i = 0; i < unit->n_warps; i++) {
         if (unit->warps[i].state == FJ_EMU_WAIT_CLUSTER)
             unit->warps[i].state = FJ_EMU_READY;
@@ -220,6 +230,8 @@ static const struct fj_emu_insn *cluster_arrive(struct fj_emu_warp *w, const str
     w->cluster_arrived = true;
     w->cluster_phase = unit->cluster_phase;
     unit->cluster_arrived++;
+    if (unit->check != NULL)
+        fj_emu_check_release(w, FJ_EMU_PLACE_CLUSTER, 0);
     fj_emu_cluster_recheck(unit);
     return in + 1;
 }
@@ -234,6 +246,8 @@ static const struct fj_emu_insn *cluster_wait(struct fj_emu_warp *w, const struc
                            "barrier.cluster.wait without an arrive before");
     if (unit->cluster_phase != w->cluster_phase) {
         w->cluster_arrived = false;
+        if (unit->check != NULL)
+            fj_emu_check_acquire(w, FJ_EMU_PLACE_CLUSTER, 0);
         return in + 1;
     }
     w->barrier_waits++;

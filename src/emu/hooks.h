@@ -29,11 +29,12 @@ enum fj_emu_async {
     FJ_EMU_BULK_LOAD,
     FJ_EMU_BULK_STORE,
 };
+// `mbarrier`: the shared address of the one a load completes on; of its CTA.
 bool fj_emu_hook_async(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                       uint32_t address, uint32_t bytes, enum fj_emu_async kind);
-// One lane's access to global memory outside fj_emu_resolve.
-bool fj_emu_hook_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                        uint64_t address, uint32_t bytes, bool is_store);
+                       uint32_t address, uint32_t bytes, enum fj_emu_async kind, uint32_t mbarrier);
+// The lanes of `exec` have read global memory outside fj_emu_resolve, by cp.async.
+bool fj_emu_hook_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
+                        uint32_t bytes, const uint64_t address[FJ_EMU_LANES]);
 
 // Groups of copies: committed, or waited for until `pending` are left.
 enum {
@@ -43,13 +44,16 @@ enum {
     FJ_EMU_BULK_COMMIT,
     FJ_EMU_BULK_WAIT,
     FJ_EMU_BULK_WAIT_READ,
+    FJ_EMU_WG_COMMITTED,
+    FJ_EMU_WG_WAITED,
+    FJ_EMU_WG_NOTHING,
 };
-bool fj_emu_hook_group(struct fj_emu_warp *w, const struct fj_emu_insn *in, int what,
-                       uint32_t pending);
+void fj_emu_hook_group(struct fj_emu_warp *w, int what, uint32_t pending);
 
 // Before every instruction. false: the warp has been stopped.
 bool fj_emu_hook_before(struct fj_emu_warp *w, const struct fj_emu_insn *in);
 // After every instruction that did not stop the warp.
 void fj_emu_hook_after(struct fj_emu_warp *w, const struct fj_emu_insn *in);
+void fj_emu_hook_done(struct fj_emu_warp *w); // the warp has exited
 
 #endif

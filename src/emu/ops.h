@@ -24,6 +24,8 @@ void fj_emu_emit_exit(struct fj_emu_build *b); // where the text falls off its e
     for (uint32_t left_ = (mask), l = 0; left_ != 0 && (l = (uint32_t)__builtin_ctz(left_), 1);    \
          left_ &= left_ - 1)
 
+uint64_t fj_emu_insn_flops(const struct fj_emu_insn *in); // of matrix instructions, per warp
+
 // Takes up the next path of a warp whose current one has ended. NULL: the warp is done.
 const struct fj_emu_insn *fj_emu_next_path(struct fj_emu_warp *w);
 

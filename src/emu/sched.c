@@ -4,8 +4,9 @@
 
 #include "base/err.h"
 #include "base/thread.h"
-#include "emu/hooks.h"
+#include "emu/check.h"
 #include "emu/ops.h"
+#include "emu/tally.h"
 
 #define DEFAULT_BUDGET (1ull << 36) // warp instructions of one cluster
 #define QUANTUM 4096                // blocks a warp runs before the next gets its turn
@@ -31,6 +32,8 @@ struct fj_emu_scratch {
     struct fj_emu_warp *warps;
     uint8_t *smem, *regs, *local;
     uint32_t *preds;
+    struct fj_emu_tally tally;
+    struct fj_emu_check *check;
 };
 
 static void run_warp(struct fj_emu_warp *w)
@@ -86,6 +89,7 @@ static bool runnable(struct fj_emu_warp *w)
 
 static void warp_done(struct fj_emu_warp *w)
 {
+    fj_emu_hook_done(w);
     w->cta->n_live--;
     w->cta->unit->n_live--;
     fj_emu_barrier_recheck(w->cta);
@@ -154,8 +158,6 @@ static void place_cta(const struct fj_emu_launch *launch, uint64_t index, uint32
 
 static void start_unit(struct fj_emu_run *run, struct fj_emu_scratch *s, uint64_t index)
 {
-    const uint64_t *counts = s->unit.block_count, *lanes = s->unit.block_lanes;
-    struct fj_emu_counts *totals = s->unit.counts;
     s->unit = (struct fj_emu_unit){
         .code = run->code,
         .launch = run->launch,
@@ -167,10 +169,12 @@ static void start_unit(struct fj_emu_run *run, struct fj_emu_scratch *s, uint64_
         .n_warps = (int)(run->n_ctas * run->n_warps),
         .n_live = (int)(run->n_ctas * run->n_warps),
         .budget = run->launch->budget > 0 ? run->launch->budget : DEFAULT_BUDGET,
-        .block_count = (uint64_t *)counts,
-        .block_lanes = (uint64_t *)lanes,
-        .counts = totals,
+        .tally = run->launch->counts != NULL ? &s->tally : NULL,
+        .check = s->check,
+        .hooks = run->launch->counts != NULL || s->check != NULL || run->launch->tracer != NULL,
     };
+    if (s->check != NULL)
+        fj_emu_check_reset(s->check);
     for (uint32_t rank = 0; rank < run->n_ctas; rank++) {
         struct fj_emu_cta *cta = &s->ctas[rank];
         *cta = (struct fj_emu_cta){
@@ -194,6 +198,19 @@ static size_t round_up(size_t value, size_t step)
     return (value + step - 1) / step * step;
 }
 
+static void free_scratch(struct fj_emu_scratch *s)
+{
+    free(s->ctas);
+    free(s->warps);
+    free(s->preds);
+    free(s->smem);
+    free(s->regs);
+    free(s->local);
+    fj_emu_tally_free(&s->tally);
+    fj_emu_check_free(s->check);
+    free(s);
+}
+
 static struct fj_emu_scratch *take_scratch(struct fj_emu_run *run)
 {
     pthread_mutex_lock(&run->lock);
@@ -214,18 +231,17 @@ static struct fj_emu_scratch *take_scratch(struct fj_emu_run *run)
     s->smem = aligned_alloc(4096, round_up((size_t)run->n_ctas * run->smem_bytes, 4096));
     s->regs = aligned_alloc(64, round_up(n_warps * code->reg_bytes, 64));
     s->local = aligned_alloc(64, round_up(n_warps * FJ_EMU_LANES * code->local_bytes + 64, 64));
-    return s;
-}
-
-static void free_scratch(struct fj_emu_scratch *s)
-{
-    free(s->ctas);
-    free(s->warps);
-    free(s->preds);
-    free(s->smem);
-    free(s->regs);
-    free(s->local);
-    free(s);
+    bool ok = s->ctas && s->warps && s->preds && s->smem && s->regs && s->local;
+    if (ok && run->launch->counts != NULL)
+        ok = fj_emu_tally_init(&s->tally, code);
+    if (ok && run->launch->check) {
+        s->check = fj_emu_check_new(code, (int)run->n_ctas, (int)run->n_warps, run->smem_used);
+        ok = s->check != NULL;
+    }
+    if (ok)
+        return s;
+    free_scratch(s);
+    return NULL;
 }
 
 static void give_scratch(struct fj_emu_run *run, struct fj_emu_scratch *s)
@@ -247,10 +263,8 @@ static void run_one(void *user, int64_t index)
     if ((uint64_t)index > __atomic_load_n(&run->first_fault, __ATOMIC_RELAXED))
         return;
     struct fj_emu_scratch *s = take_scratch(run);
-    if (s == NULL || !s->ctas || !s->warps || !s->preds || !s->smem || !s->regs || !s->local) {
+    if (s == NULL) {
         run->out_of_memory = true;
-        if (s != NULL)
-            free_scratch(s);
         return;
     }
     start_unit(run, s, (uint64_t)index);
@@ -293,6 +307,23 @@ static int check_launch(const struct fj_emu_code *code, const struct fj_emu_laun
     return FAJIT_OK;
 }
 
+// Adds up what the workers counted, in any order: sums do not depend on it.
+static int finish(struct fj_emu_run *run)
+{
+    struct fj_emu_counts *counts = run->launch->counts;
+    int status = FAJIT_OK;
+    for (struct fj_emu_scratch *s = run->free; s != NULL;) {
+        struct fj_emu_scratch *next = s->next;
+        if (counts != NULL)
+            fj_emu_tally_add(&s->tally, run->code, counts);
+        if (counts != NULL && counts->want_lines && status == FAJIT_OK)
+            status = fj_emu_tally_lines(s->tally.runs, run->code, counts);
+        free_scratch(s);
+        s = next;
+    }
+    return status;
+}
+
 int fj_emu_execute(const struct fj_emu_code *code, const struct fj_emu_launch *launch,
                    struct fj_emu_fault *ret_fault)
 {
@@ -311,11 +342,9 @@ int fj_emu_execute(const struct fj_emu_code *code, const struct fj_emu_launch *l
     run.n_units = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2] / run.n_ctas;
     run.first_fault = UINT64_MAX;
     fj_parallel_for(launch->threads, (int64_t)run.n_units, run_one, &run);
-    for (struct fj_emu_scratch *s = run.free; s != NULL;) {
-        struct fj_emu_scratch *next = s->next;
-        free_scratch(s);
-        s = next;
-    }
+    status = finish(&run);
+    if (status != FAJIT_OK)
+        return status;
     if (run.out_of_memory)
         return fj_err(FAJIT_E_NOMEM, "out of memory for the emulated device's warps");
     if (run.first_fault == UINT64_MAX)
