@@ -284,7 +284,7 @@ struct Producer {
         v_ring.advance();
     }
 
-    // K runs one block ahead of V, as its use does.
+    // K runs one block ahead of V, as its use does. The last V is left to the caller.
     __device__ __forceinline__ void load_tile(const Shape &shape, const Tile &tile)
     {
         const int last = tile.blocks(tile.row0 + kBlockM - 1) - 1;
@@ -294,7 +294,6 @@ struct Producer {
             load_k(shape, tile, n - 1);
             load_v(shape, tile, n);
         }
-        load_v(shape, tile, 0);
     }
 };
 
@@ -303,7 +302,7 @@ struct Consumer {
     Shared smem;
     int warpgroup;
     int lane;
-    Ring<kStages> ring; // of K; V is always one block behind it
+    Ring<kStages> ring; // the block whose softmax comes next
     uint32 q_parity;
 
     float S[kBlockN / 2];   // [64, block_n] fp32, accumulator layout
@@ -314,6 +313,8 @@ struct Consumer {
     float l[2];             // sum of exp(S - m), this thread's columns only
     float correction[2];    // exp(old m - m)
     bool rescale;           // O is still to be multiplied by it
+    int first;              // block of this tile
+    int unmasked;           // blocks before this one need no mask
 
     // The first row of this thread in the tile; the other one is 8 below.
     __device__ __forceinline__ int row() const
@@ -326,16 +327,6 @@ struct Consumer {
     {
         if (lane == 0)
             mbarrier_arrive(smem.barrier(barrier));
-    }
-
-    __device__ __forceinline__ void release_k()
-    {
-        release(kEmptyK + ring.slot);
-    }
-
-    __device__ __forceinline__ void release_v()
-    {
-        release(kEmptyV + ring.previous().slot);
     }
 
     __device__ __forceinline__ void wait_turn()
@@ -352,20 +343,12 @@ struct Consumer {
         //@end
     }
 
-    __device__ __forceinline__ void wait_k()
+    // S = Q K^T
+    __device__ __forceinline__ void begin_scores(Ring<kStages> next)
     {
-        mbarrier_wait(smem.barrier(kFullK + ring.slot), ring.parity);
-    }
-
-    __device__ __forceinline__ void wait_v()
-    {
-        mbarrier_wait(smem.barrier(kFullV + ring.previous().slot), ring.previous().parity);
-    }
-
-    __device__ __forceinline__ void begin_scores() // S = Q K^T
-    {
+        mbarrier_wait(smem.barrier(kFullK + next.slot), next.parity);
         const uint64 q = wgmma_descriptor(smem.q(warpgroup), 16);
-        const uint64 k = wgmma_descriptor(smem.k(ring.slot), 16);
+        const uint64 k = wgmma_descriptor(smem.k(next.slot), 16);
         pin(S);
         wgmma_fence();
 #pragma unroll
@@ -379,10 +362,13 @@ struct Consumer {
         pin(S);
     }
 
-    __device__ __forceinline__ void begin_output(bool accumulate) // O += P V
+    // O = O * correction + P V, or P V alone in the first block of a tile.
+    __device__ __forceinline__ void begin_output(bool accumulate)
     {
-        wait_v();
-        const uint64 v = wgmma_descriptor(smem.v(ring.previous().slot), kBlockN * kPanelRow);
+        if (accumulate)
+            correct();
+        mbarrier_wait(smem.barrier(kFullV + ring.slot), ring.parity);
+        const uint64 v = wgmma_descriptor(smem.v(ring.slot), kBlockN * kPanelRow);
         pin(O);
         pin(P);
         wgmma_fence();
@@ -415,10 +401,16 @@ struct Consumer {
         float top[2]; // of this thread's columns
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-            top[j] = fmaxf(S[2 * j], S[2 * j + 1]);
+            float part[4]; // four chains: one alone would wait for itself
 #pragma unroll
-            for (int t = 1; t < kBlockN / 8; ++t)
-                top[j] = fmaxf(top[j], fmaxf(S[4 * t + 2 * j], S[4 * t + 2 * j + 1]));
+            for (int i = 0; i < 4; ++i)
+                part[i] = S[i / 2 * 4 + 2 * j + i % 2];
+#pragma unroll
+            for (int t = 2; t < kBlockN / 8; ++t) {
+                part[t % 2 * 2] = fmaxf(part[t % 2 * 2], S[4 * t + 2 * j]);
+                part[t % 2 * 2 + 1] = fmaxf(part[t % 2 * 2 + 1], S[4 * t + 2 * j + 1]);
+            }
+            top[j] = fmaxf(fmaxf(part[0], part[1]), fmaxf(part[2], part[3]));
         }
         //@if lazy
         // Any m gives the same result as long as nothing overflows, so m need not be the maximum:
@@ -461,13 +453,6 @@ struct Consumer {
         }
     }
 
-    __device__ __forceinline__ void pack()
-    {
-#pragma unroll
-        for (int i = 0; i < kBlockN / 4; ++i)
-            P[i] = pack_pair(S[2 * i], S[2 * i + 1]);
-    }
-
     __device__ __forceinline__ void correct()
     {
         if (!rescale)
@@ -477,34 +462,53 @@ struct Consumer {
             O[i] *= correction[i / 2 % 2];
     }
 
-    // Blocks that rows of other warpgroups see, but none of this one.
-    __device__ __forceinline__ int skipped(const Tile &tile) const
+    // Issues the first products of a tile; an empty group stands for the O of a block before.
+    __device__ __forceinline__ void begin_tile(const Tile &tile)
     {
-        //@if causal == none
-        return 0;
-        //@else
-        return tile.blocks(tile.row0 + kBlockM - 1) -
-               tile.blocks(tile.row0 + 64 * warpgroup + 63);
-        //@end
-    }
-
-    // Waits for what the first S of a tile needs.
-    __device__ __forceinline__ void wait_tile(const Tile &tile)
-    {
+        m[0] = m[1] = -INFINITY;
+        offset[0] = offset[1] = 0.0f;
+        l[0] = l[1] = 0.0f;
+        first = tile.blocks(tile.row0 + 64 * warpgroup + 63) - 1;
+        unmasked = tile.keys(tile.row0 + 64 * warpgroup) / kBlockN;
         //@if causal != none && block_m > 64
-        for (int i = skipped(tile); i > 0; --i) {
+        // Blocks that rows of other warpgroups see, but none of this one.
+        for (int i = tile.blocks(tile.row0 + kBlockM - 1) - 1; i > first; --i) {
             wait_turn();
-            wait_k();
-            release_k();
+            mbarrier_wait(smem.barrier(kFullK + ring.slot), ring.parity);
+            release(kEmptyK + ring.slot);
+            mbarrier_wait(smem.barrier(kFullV + ring.slot), ring.parity);
+            release(kEmptyV + ring.slot);
             ring.advance();
-            wait_v();
-            release_v();
             pass_turn();
         }
         //@end
         mbarrier_wait(smem.barrier(kFullQ + warpgroup), q_parity);
         q_parity ^= 1;
-        wait_k();
+        begin_scores(ring);
+        wgmma_commit();
+    }
+
+    // S of block n becomes P, in the A layout.
+    __device__ __forceinline__ void finish_scores(const Shape &shape, const Tile &tile, int n)
+    {
+        wgmma_wait<1>();
+        pin(S);
+        release(kEmptyK + ring.slot);
+        if (n == 0)
+            release(kEmptyQ + warpgroup);
+        if (n >= unmasked)
+            mask(tile, n);
+        softmax(shape.scale * kLog2E);
+        //@if overlap
+        wgmma_wait<0>(); // O of the block before has read P
+        pin(O);
+        pin(P);
+        if (n != first)
+            release(kEmptyV + ring.previous().slot);
+        //@end
+#pragma unroll
+        for (int i = 0; i < kBlockN / 4; ++i)
+            P[i] = pack_pair(S[2 * i], S[2 * i + 1]);
     }
 
     __device__ __forceinline__ void store(const Shape &shape, const Tile &tile, const Outputs &out)
@@ -585,24 +589,33 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             return;
         Producer producer{smem, q_map, k_map, v_map, lane};
         //@if tiles == one
-        producer.load_tile(shape, find_tile(shape, blockIdx.x));
+        const Tile tile = find_tile(shape, blockIdx.x);
+        producer.load_tile(shape, tile);
+        producer.load_v(shape, tile, 0);
         //@elif tiles == static
-        for (int i = 0; tile_of_round(i) < shape.tiles; ++i)
-            producer.load_tile(shape, find_tile(shape, tile_of_round(i)));
+        for (int i = 0; tile_of_round(i) < shape.tiles; ++i) {
+            const Tile tile = find_tile(shape, tile_of_round(i));
+            producer.load_tile(shape, tile);
+            producer.load_v(shape, tile, 0);
+        }
         //@else
         int n = blockIdx.x;
         for (Ring<2> ring;; ring.advance()) {
             mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
-            int next;
             if (lane == 0) {
                 store_shared(smem.barrier(kSlotTile + ring.slot), n);
                 mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
-                next = gridDim.x + atomicAdd(shape.next_tile, 1);
             }
             if (n >= shape.tiles)
                 break;
-            producer.load_tile(shape, find_tile(shape, n));
-            n = __shfl_sync(0xffffffff, next, 0);
+            const Tile tile = find_tile(shape, n);
+            producer.load_tile(shape, tile);
+            // Taken as late as the next loads allow: who takes early may keep a long tile waiting.
+            int taken;
+            if (lane == 0)
+                taken = atomicAdd(shape.next_tile, 1);
+            producer.load_v(shape, tile, 0);
+            n = gridDim.x + uniform(taken);
         }
         //@end
         return;
@@ -633,64 +646,34 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             break;
         const Tile tile = find_tile(shape, taken);
     //@end
-        c.m[0] = c.m[1] = -INFINITY;
-        c.offset[0] = c.offset[1] = 0.0f;
-        c.l[0] = c.l[1] = 0.0f;
-        const int first = tile.blocks(tile.row0 + 64 * c.warpgroup + 63) - 1;
-        const int unmasked = tile.keys(tile.row0 + 64 * c.warpgroup) / kBlockN;
-        c.wait_tile(tile);
-        c.begin_scores();
-        wgmma_commit(); // an empty group, in the place of the product of the block before
+        c.begin_tile(tile);
 #pragma unroll 1
-        for (int n = first;; --n) {
-            wgmma_wait<1>();
-            pin(c.S);
-            c.release_k();
-            if (n == 0)
-                c.release(kEmptyQ + c.warpgroup);
-            if (n >= unmasked)
-                c.mask(tile, n);
-            c.softmax(shape.scale * kLog2E);
-            //@if overlap
-            pin(c.S); // before the wait, not after it
-            wgmma_wait<0>();
-            pin(c.O);
-            pin(c.P);
-            if (n != first)
-                c.release_v();
-            //@end
-            c.ring.advance(); // V of this block is now the one behind
-            c.pack();
+        for (int n = c.first;; --n) {
+            c.finish_scores(shape, tile, n);
             if (n == 0)
                 break;
             c.wait_turn();
             //@if overlap
-            c.wait_k();
-            c.begin_scores();
-            if (n != first)
-                c.correct();
-            c.begin_output(n != first);
+            c.begin_scores(c.ring.next());
+            c.begin_output(n != c.first);
             //@else
-            if (n != first)
-                c.correct();
-            c.begin_output(n != first);
+            c.begin_output(n != c.first);
             wgmma_wait<0>();
             pin(c.O);
-            c.release_v();
-            c.wait_k();
-            c.begin_scores();
-            wgmma_commit();
+            c.release(kEmptyV + c.ring.slot);
+            c.begin_scores(c.ring.next());
+            wgmma_commit(); // an empty group, as at the start of a tile
             //@end
             c.pass_turn();
+            c.ring.advance();
         }
         c.wait_turn();
-        if (first != 0)
-            c.correct();
-        c.begin_output(first != 0);
+        c.begin_output(c.first != 0);
         c.pass_turn();
         wgmma_wait<0>();
         pin(c.O);
-        c.release_v();
+        c.release(kEmptyV + c.ring.slot);
+        c.ring.advance();
         c.store(shape, tile, out);
     }
 }
