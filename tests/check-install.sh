@@ -35,6 +35,7 @@ if find "$prefix" -name 'libfj_*' | grep .; then
 fi
 [ $status = 0 ] || exit $status
 
+export LD_LIBRARY_PATH="$lib"
 export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR="$dir/stage"
 [ "$(pkg-config --modversion fajit)" = "$("$prefix/bin/fajit-inspect" --version | cut -d' ' -f2)" ]
 # shellcheck disable=SC2046 # flags
@@ -48,7 +49,7 @@ ${CC:-cc} -std=c11 "$root/tests/example/attention.c" -o "$dir/attention-static" 
 export FAJIT_DEVICE=emu FAJIT_CACHE_DIR="$dir/cache"
 for program in attention attention-static; do
     code=0
-    LD_LIBRARY_PATH=$lib "$dir/$program" >"$dir/out" 2>&1 || code=$?
+    "$dir/$program" >"$dir/out" 2>&1 || code=$?
     cat "$dir/out"
     # Code 1 with this sentence: compiling is not possible here, all else was.
     if [ $code != 0 ] && ! grep -q 'libnvrtc not found' "$dir/out"; then exit 1; fi
