@@ -100,6 +100,11 @@ static bool same_capability(const char *record_gpu, int cc)
     return slash && atoi(slash + 1) == cc;
 }
 
+static bool is_thorough(const struct fj_record *record)
+{
+    return record->samples >= FJ_THOROUGH_SAMPLES;
+}
+
 static int compare_ranked(const void *left, const void *right)
 {
     const struct ranked *a = left, *b = right;
@@ -114,6 +119,9 @@ static int compare_ranked(const void *left, const void *right)
     // Of two searches the later one knew more; of two timings the faster one won.
     if (a->record->verdict == FJ_VERDICT_BEST && a->record->time_s != b->record->time_s)
         return a->record->time_s > b->record->time_s ? -1 : 1;
+    // Those that were dropped early have few samples, and a lucky one may look fast.
+    if (is_thorough(a->record) != is_thorough(b->record))
+        return is_thorough(a->record) ? -1 : 1;
     if (a->record->median_us != b->record->median_us)
         return a->record->median_us < b->record->median_us ? -1 : 1;
     return strcmp(a->record->config, b->record->config);

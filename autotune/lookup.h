@@ -5,6 +5,8 @@
 #include "autotune/records.h"
 #include "kernels/kernel.h"
 
+#define FJ_THOROUGH_SAMPLES 16 // what a candidate has that reached the end of a search
+
 // In the order they are tried.
 enum fj_lookup_step {
     FJ_STEP_FIXED,     // the problem fixes knobs itself

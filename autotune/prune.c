@@ -116,7 +116,11 @@ static void try_point(const struct fj_prune_params *params, const struct fj_prob
         list->out->useless++;
         return;
     }
-    add(list, &choice, params->gpu, space->safe);
+    bool safe = space->safe || (params->has_run && params->has_run(params->user, &choice));
+    if (params->safe_only && !safe)
+        list->out->refused++;
+    else
+        add(list, &choice, params->gpu, safe);
 }
 
 // Whether the kernel has the schedule, with whatever configuration.
@@ -135,7 +139,7 @@ static bool walk_class(const struct fj_prune_params *params, const struct fj_pro
     struct fj_space space;
     if (kernel->op != problem->op || (problem->family && problem->family != kernel->family) ||
         kernel->check(problem, params->gpu) || !fj_space_of(kernel, params->gpu, &space) ||
-        (params->safe_only && !space.safe))
+        (params->safe_only && !space.safe && !params->has_run))
         return false;
     for (int v = 0; v < 2; v++) {
         enum fajit_variant variant = problem->variant ? problem->variant : schedules[v];

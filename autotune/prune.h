@@ -25,7 +25,9 @@ struct fj_prune_params {
     const struct fj_gpu *gpu;
     const struct fj_choice *first; // becomes candidate 0 whatever the model says of it
     int max_candidates;            // 0: 24
-    bool safe_only;                // only kernels that cannot hang, `first` excepted
+    bool safe_only; // only what cannot hang: `first`, safe spaces, and what has run before
+    bool (*has_run)(void *user, const struct fj_choice *choice); // NULL: nothing has
+    void *user;
 };
 
 // Compiles nothing. Knobs the problem fixes stay fixed. Free with fj_candidates_free.

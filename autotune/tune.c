@@ -26,11 +26,14 @@ struct fj_tune {
     const struct fj_gpu *gpu;
     const struct fj_log *log;
 
-    fj_mutex mutex; // of the fields below
+    fj_mutex searching; // held during a search, which takes the other one in between
+    fj_mutex mutex;     // of the fields below
     struct fj_records records;
     bool loaded, sorted;
     struct digest digests[DIGESTS_MAX];
     int digest_count;
+    char (*seen)[FJ_TUNE_TEXT_MAX]; // problems fj_tune_is_new was asked about
+    int seen_count;
 };
 
 int fj_tune_open(const struct fj_tune_setup *setup, struct fj_tune **ret_tune)
@@ -47,6 +50,7 @@ int fj_tune_open(const struct fj_tune_setup *setup, struct fj_tune **ret_tune)
         !fj_path_join(tune->path, sizeof(tune->path), setup->dir, FJ_RECORDS_FILE))
         tune->path[0] = '\0';
     pthread_mutex_init(&tune->mutex, NULL);
+    pthread_mutex_init(&tune->searching, NULL);
     *ret_tune = tune;
     return FAJIT_OK;
 }
@@ -57,6 +61,8 @@ void fj_tune_close(struct fj_tune **tune)
         return;
     fj_records_free(&(*tune)->records);
     pthread_mutex_destroy(&(*tune)->mutex);
+    pthread_mutex_destroy(&(*tune)->searching);
+    free((*tune)->seen);
     free(*tune);
     *tune = NULL;
 }
@@ -147,6 +153,17 @@ int fj_tune_choose(struct fj_tune *tune, const struct fj_problem *problem, const
     return err;
 }
 
+int fj_tune_choose_by_rules(struct fj_tune *tune, const struct fj_problem *problem,
+                            struct fj_choice *ret_choice, struct fj_found *ret_found)
+{
+    pthread_mutex_lock(&tune->mutex);
+    struct fj_lookup lookup = lookup_of(tune, "");
+    lookup.records = NULL;
+    int err = fj_lookup_choose(&lookup, problem, ret_choice, ret_found);
+    pthread_mutex_unlock(&tune->mutex);
+    return err;
+}
+
 // --- Adding -----------------------------------------------------------------------------------
 
 void fj_tune_stamp(struct fj_tune *tune, const struct fj_choice *choice, const char *nvrtc,
@@ -225,6 +242,8 @@ bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, co
 {
     int count;
     bool tuned = false;
+    // A search among one family's kernels finds its best one, not the problem's.
+    const bool is_open = !problem->family && !problem->variant;
     pthread_mutex_lock(&tune->mutex);
     ready(tune);
     struct fj_lookup lookup = lookup_of(tune, nvrtc);
@@ -232,11 +251,67 @@ bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, co
     const struct fj_record **list = fj_lookup_candidates(&lookup, problem, &count);
     for (int i = 0; i < count && !tuned; i++) {
         struct fj_choice choice;
-        tuned = list[i]->verdict == FJ_VERDICT_BEST &&
-                fj_lookup_step_of(&lookup, problem, list[i]) == FJ_STEP_EXACT &&
+        bool ended =
+            is_open ? list[i]->verdict == FJ_VERDICT_BEST : list[i]->samples >= FJ_THOROUGH_SAMPLES;
+        tuned = ended && fj_lookup_step_of(&lookup, problem, list[i]) == FJ_STEP_EXACT &&
                 fj_lookup_apply(&lookup, problem, list[i], &choice) == FAJIT_OK;
     }
     free(list);
     pthread_mutex_unlock(&tune->mutex);
     return tuned;
+}
+
+bool fj_tune_has_run(struct fj_tune *tune, const struct fj_choice *choice)
+{
+    struct fj_record like;
+    bool found = false;
+    fj_tune_stamp(tune, choice, "", &like);
+    pthread_mutex_lock(&tune->mutex);
+    ready(tune);
+    for (int i = 0; i < tune->records.count && !found; i++) {
+        const struct fj_record *record = tune->records.items[i];
+        found = record->verdict <= FJ_VERDICT_TIMED && record->samples > 0 &&
+                strcmp(record->gpu, like.gpu) == 0 && strcmp(record->digest, like.digest) == 0 &&
+                strcmp(record->kernel, like.kernel) == 0 &&
+                strcmp(record->variant, like.variant) == 0 &&
+                strcmp(record->config, like.config) == 0;
+    }
+    pthread_mutex_unlock(&tune->mutex);
+    return found;
+}
+
+// --- Searches ---------------------------------------------------------------------------------
+
+static bool note_problem(struct fj_tune *tune, const char *problem)
+{
+    for (int i = 0; i < tune->seen_count; i++)
+        if (strcmp(tune->seen[i], problem) == 0)
+            return false;
+    void *seen = realloc(tune->seen, (size_t)(tune->seen_count + 1) * sizeof(*tune->seen));
+    if (!seen)
+        return false;
+    tune->seen = seen;
+    snprintf(tune->seen[tune->seen_count++], sizeof(*tune->seen), "%s", problem);
+    return true;
+}
+
+bool fj_tune_is_new(struct fj_tune *tune, const struct fj_problem *problem)
+{
+    struct fj_tune_key key;
+    if (fj_tune_key_of(problem, &key))
+        return false;
+    pthread_mutex_lock(&tune->mutex);
+    bool is_new = note_problem(tune, key.problem);
+    pthread_mutex_unlock(&tune->mutex);
+    return is_new;
+}
+
+void fj_tune_enter(struct fj_tune *tune)
+{
+    pthread_mutex_lock(&tune->searching);
+}
+
+void fj_tune_leave(struct fj_tune *tune)
+{
+    pthread_mutex_unlock(&tune->searching);
 }

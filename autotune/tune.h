@@ -25,6 +25,10 @@ void fj_tune_close(struct fj_tune **tune);
 int fj_tune_choose(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
                    struct fj_choice *ret_choice, struct fj_found *ret_found);
 
+// The same without records: what runs when nothing was ever measured.
+int fj_tune_choose_by_rules(struct fj_tune *tune, const struct fj_problem *problem,
+                            struct fj_choice *ret_choice, struct fj_found *ret_found);
+
 // Fills what is the same for every record made now; `nvrtc` as above.
 void fj_tune_stamp(struct fj_tune *tune, const struct fj_choice *choice, const char *nvrtc,
                    struct fj_record *ret_record);
@@ -42,8 +46,19 @@ int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const 
                                enum fj_lookup_step step),
                   void *user);
 
-// Of the exact problem on this GPU, with this template: whether a search has ended.
+// Of the exact problem on this GPU, with this template: whether a search among the kernels that the
+// problem allows has ended.
 bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc);
+
+// A record says that the kernel ran with this configuration on this GPU, from this template.
+bool fj_tune_has_run(struct fj_tune *tune, const struct fj_choice *choice);
+
+// True the first time it is asked about the problem.
+bool fj_tune_is_new(struct fj_tune *tune, const struct fj_problem *problem);
+
+// One search at a time per context: two would measure each other.
+void fj_tune_enter(struct fj_tune *tune);
+void fj_tune_leave(struct fj_tune *tune);
 
 const char *fj_tune_path(const struct fj_tune *tune); // "" when in memory only
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autotune/tuner.h"
 #include "ctx.h"
 
 static int stream_is_capturing(const struct fj_jit *jit, void *stream, bool *ret_capturing)
@@ -18,6 +19,43 @@ static int stream_is_capturing(const struct fj_jit *jit, void *stream, bool *ret
         fj_cuda_check(cuda, cuda->cuStreamIsCapturing(stream, &status), "cuStreamIsCapturing");
     *ret_capturing = status != CU_STREAM_CAPTURE_STATUS_NONE;
     return err;
+}
+
+static bool has_fixed_knobs(const struct fj_problem *problem)
+{
+    for (int i = 0; i < FJ_KNOB_COUNT; i++)
+        if (problem->fixed.v[i])
+            return true;
+    return false;
+}
+
+// Whether planning is to measure first: asked for by the call or the context, possible, and not
+// done before.
+static bool wants_tuning(struct fajit_ctx *ctx, const struct fj_problem *problem,
+                         const struct fajit_plan_params *params, bool capturing, const char *nvrtc)
+{
+    const bool force = ctx->tune_mode == FAJIT_TUNE_FORCE;
+    const bool asked =
+        force || ctx->tune_mode == FAJIT_TUNE_ON || params->effort == FAJIT_EFFORT_TUNE;
+    if (!asked || capturing || params->effort == FAJIT_EFFORT_CACHED_ONLY || params->no_load ||
+        !ctx->jit.has_device || ctx->jit.no_compile || has_fixed_knobs(problem) ||
+        fj_tuner_check_sizes(problem))
+        return false;
+    return force ? fj_tune_is_new(ctx->tune, problem)
+                 : !fj_tune_is_tuned(ctx->tune, problem, nvrtc);
+}
+
+// A search that fails leaves what is known already: only a lost context ends the plan too.
+static int tune_first(struct fajit_ctx *ctx, const struct fj_problem *problem)
+{
+    struct fj_tuner_result found;
+    int err = fj_tuner_run(&ctx->jit, ctx->tune, problem,
+                           &(struct fj_tuner_params){.safe_only = true}, &found);
+    if (err == FAJIT_E_CONTEXT_LOST)
+        return err;
+    if (err)
+        fj_log(&ctx->jit.log, FAJIT_LOG_WARN, "not tuned: %s", fj_err_text());
+    return FAJIT_OK;
 }
 
 static int choose(struct fajit_ctx *ctx, const struct fj_problem *problem,
@@ -34,11 +72,15 @@ static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *proble
     struct fj_jit *jit = &plan->ctx->jit;
     struct fj_problem own;
     bool capturing, hit;
+    char nvrtc[16];
     int err = fj_problem_from_public(problem, &own);
     if (err == 0)
-        err = choose(plan->ctx, &own, &plan->choice, &plan->found);
-    if (err == 0)
         err = stream_is_capturing(jit, params->stream, &capturing);
+    fj_ctx_nvrtc(plan->ctx, nvrtc);
+    if (err == 0 && wants_tuning(plan->ctx, &own, params, capturing, nvrtc))
+        err = tune_first(plan->ctx, &own);
+    if (err == 0)
+        err = choose(plan->ctx, &own, &plan->choice, &plan->found);
     if (err == 0)
         err = fj_jit_kernel(jit,
                             &(struct fj_jit_request){
@@ -46,6 +88,7 @@ static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *proble
                                 .cached_only = params->effort == FAJIT_EFFORT_CACHED_ONLY,
                                 .capturing = capturing,
                                 .no_load = params->no_load,
+                                .watches = params->watches,
                             },
                             &plan->kernel, &hit);
     if (err)
@@ -66,7 +109,7 @@ int fajit_plan_create(struct fajit_ctx *ctx, const struct fajit_problem *problem
     int err = params ? fj_take_struct("fajit_plan_params", params, &known, sizeof(known)) : 0;
     if (err)
         return err;
-    if (known.effort != FAJIT_EFFORT_DEFAULT && known.effort != FAJIT_EFFORT_CACHED_ONLY)
+    if ((unsigned)known.effort > FAJIT_EFFORT_TUNE)
         return fj_err(FAJIT_E_INVAL, "fajit_plan_create: effort %d is unknown", (int)known.effort);
 
     struct fajit_plan *plan = calloc(1, sizeof(*plan));

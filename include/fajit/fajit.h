@@ -1,7 +1,8 @@
 // fajit: attention and matmul kernels, rendered from templates, compiled at run time.
 //
 // The whole public interface. Reading order: a complete program, conventions, statuses, log,
-// context, problems, plans, tensors and launch, looking inside, device memory, references.
+// context, problems, plans, tensors and launch, looking inside, device memory, timing, tuning,
+// traces and counts, references.
 //
 // A complete program (error handling left out):
 //
@@ -284,6 +285,8 @@ struct fajit_plan_params {
     void *stream;   // CUstream the plan is about to be used on: while it captures, nothing
                     // compiles or loads (FAJIT_E_CAPTURE when nothing ready is found)
     bool no_load;   // render and compile only; such a plan cannot be launched
+    bool watches;   // keep the template's //@watch lines for fajit_plan_trace: the same results
+                    // from another text, with a cache entry of its own
 };
 
 // Thread-safety: immutable after creation; launches may run concurrently.
@@ -468,6 +471,200 @@ struct fajit_time {
 // Times launches on the context's device with events. `args` is the op's args struct.
 FAJIT_API int fajit_plan_time(struct fajit_plan *plan, const void *args,
                               const struct fajit_time_params *params, struct fajit_time *ret_time);
+
+// --- Tuning -----------------------------------------------------------------------------------
+
+// Which configuration of a kernel is fastest depends on the GPU and on the sizes. Tuning measures
+// it; records keep what was measured; planning looks records up and times nothing, unless told to
+// (FAJIT_EFFORT_TUNE, FAJIT_TUNE=on). The look-up answers with the first of: a record of this
+// problem ("exact"), of one in the same bucket of sizes ("bucket"; powers of two and midpoints), of
+// the nearest one within a factor of four ("nearest"), one made with another template or NVRTC
+// ("stale"), one of another GPU of the same compute capability ("other gpu"), a table ("arch"), the
+// kernel's own rule ("heuristic"). fajit_plan_info says which in `config_from`.
+//
+// Timing twice may choose differently when two configurations are as fast as each other; only
+// records give identical choices. Results repeat bit for bit per configuration, not across them:
+// give all ranks of a job the same records (fajit-tune merge --vote).
+
+struct fajit_tune_progress {
+    size_t struct_size;
+    const char *phase;         // "screen", "rounds", "finals", "done"
+    int candidates;            // configurations worth compiling
+    int compiled, timed, left; // left: still in the race
+    const char *running;       // configuration on the device; "" while waiting for a compile
+    const char *best;          // configuration; "" before there is one
+    double best_us;            // 0 before there is one
+    double default_us;         // of what runs without tuning; 0 before it was timed
+    double elapsed_s, budget_s;
+};
+
+struct fajit_tune_params {
+    size_t struct_size;
+    double budget_s;    // after which nothing new begins; default 30
+    int jobs;           // compiles at a time; default all cores
+    int max_candidates; // default 24
+    bool force;         // also when a search of this problem has ended before
+    // A kernel of family sm90 waits on barriers: were it wrong, it might hang, and take the CUDA
+    // context with it. Configurations of such kernels are tried only when the host says so, or when
+    // a record shows that they ran on this GPU before. fajit-tune does.
+    bool try_all;
+    // Called on the tuning thread, several times a second. Non-zero cancels: the best so far is
+    // the result. May be NULL.
+    int (*progress)(void *user, const struct fajit_tune_progress *progress);
+    void *user;
+};
+
+struct fajit_tune_result {
+    size_t struct_size;
+    char kernel[64];
+    char config[FAJIT_CONFIG_MAX];
+    enum fajit_family family;
+    enum fajit_variant variant;
+    double median_us, p25_us, p75_us;
+    double default_us; // of what runs without tuning
+    int candidates, compiled, timed;
+    int64_t points;   // of the search spaces
+    bool from_record; // nothing was timed: a search had ended before
+    bool finished;    // false: the budget or the caller ended it early
+    bool cancelled;
+    bool noisy; // quartiles more than 5 % apart: something else used the GPU
+    double elapsed_s;
+};
+
+// Searches the configurations of a problem whose sizes are all set, on tensors of its own (as much
+// device memory as the problem's, plus twice the L2). A configuration may win only when its output
+// agrees with the fp64 reference on sampled rows and with the first right one in full. Every result
+// is kept in `tuning.txt` of the cache directory as soon as it is known. FAJIT_E_CONTEXT_LOST names
+// the configuration that faulted. One search per context at a time; others wait.
+FAJIT_API int fajit_tune(struct fajit_ctx *ctx, const struct fajit_problem *problem,
+                         const struct fajit_tune_params *params,
+                         struct fajit_tune_result *ret_result);
+
+// One line of the records.
+struct fajit_tune_record {
+    const char *problem, *gpu, *kernel, *variant, *config; // all valid during the callback
+    const char *verdict; // "best", "timed", "spill", "wrong", "failed", "fault"
+    const char *step;    // of the look-up: "exact", ..
+    const char *digest, *nvrtc, *origin;
+    double median_us, p25_us, p75_us;
+    int samples;
+    int64_t time_s; // seconds since the epoch
+};
+
+// Calls `visit` for every record that has a say about the problem, what planning prefers first
+// (`problem` NULL: for every record); stops when it returns non-zero and returns that.
+FAJIT_API int fajit_tune_visit(struct fajit_ctx *ctx, const struct fajit_problem *problem,
+                               int (*visit)(void *user, const struct fajit_tune_record *record),
+                               void *user);
+
+struct fajit_tune_merge {
+    size_t struct_size;
+    int records, bad_lines, disagreements; // of all files; disagreements: subjects of a vote
+    char first_bad[256];                   // "FILE:LINE: reason"
+};
+
+// Writes the union of record files to `to` (replaced; may be one of them); of several lines about
+// one thing the newest stays. `vote`: where files name different winners, the one most of them name
+// becomes the only one. Damaged lines are passed over, counted, and the first is named; a file
+// without any good line is FAJIT_E_IO, and nothing is written.
+FAJIT_API int fajit_tune_merge_files(const char *const *paths, int count, bool vote, const char *to,
+                                     struct fajit_tune_merge *ret_merge);
+
+// --- Traces and counts ------------------------------------------------------------------------
+
+// The emulated device executes a kernel's PTX one warp instruction at a time, so it can show and
+// count what it does. On other devices these functions give FAJIT_E_UNSUPPORTED. Both launch the
+// plan with `args` (the op's args struct), wait, and write its outputs as any launch does. One
+// trace or count at a time per device: other launches on it meanwhile would be traced too.
+
+enum fajit_trace_kind {
+    FAJIT_TRACE_LINE, // the warp has come to another source line
+    FAJIT_TRACE_TILE, // it is at a //@watch and holds a part of a tile
+};
+
+struct fajit_trace_element {
+    int row, col;
+    float value;
+};
+
+// Valid during the callback. Lines are those of the text that fajit_render gives without watches.
+// The compiler moves and merges instructions, so lines come in its order, some not at all.
+struct fajit_trace_event {
+    enum fajit_trace_kind kind;
+    int line;         // of a tile: the line it stands behind
+    const char *text; // that line
+    uint32_t lanes;   // that execute it: bit i is lane i
+    // Tiles only.
+    const char *name;   // "S"
+    const char *layout; // the watch's kind: "acc", "row", "grid", "smem_bf16", ..
+    int rows, cols;     // of the whole tile; cols is 1 for a vector
+    const struct fajit_trace_element *elements; // what the warp holds, by row, then column
+    int n_elements;
+};
+
+struct fajit_trace_params {
+    size_t struct_size;
+    int cta[3]; // blockIdx x, y, z
+    int warp;   // of the CTA
+    int from_line, to_line; // events of these lines only; 0: from the first, to the last
+    // Called in the order of execution. Non-zero ends the trace, not the launch. Must not call
+    // fajit functions that take the plan or its context.
+    int (*visit)(void *user, const struct fajit_trace_event *event);
+    void *user;
+};
+
+// Follows one warp through the kernel. Tiles are shown by plans made with `watches`.
+FAJIT_API int fajit_plan_trace(struct fajit_plan *plan, const void *args,
+                               const struct fajit_trace_params *params);
+
+// Classes of PTX instructions.
+enum fajit_insn_class {
+    FAJIT_INSN_INT,
+    FAJIT_INSN_FLOAT,
+    FAJIT_INSN_SPECIAL,     // ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh
+    FAJIT_INSN_CONVERT,
+    FAJIT_INSN_MOVE,        // mov, selp, shuffles, votes, predicates
+    FAJIT_INSN_GLOBAL,
+    FAJIT_INSN_SHARED,      // ld, st, atom on shared memory
+    FAJIT_INSN_LOCAL,
+    FAJIT_INSN_PARAM,       // param and const
+    FAJIT_INSN_MATRIX_MOVE, // ldmatrix, stmatrix
+    FAJIT_INSN_MMA,
+    FAJIT_INSN_ASYNC,       // cp.async, bulk copies
+    FAJIT_INSN_SYNC,        // barriers, mbarriers, fences
+    FAJIT_INSN_CONTROL,
+    FAJIT_INSN_CLASSES,
+};
+
+// "int", "matrix-move", ..; NULL for what is no class.
+FAJIT_API const char *fajit_insn_class_name(int insn_class);
+
+// What a launch did, the same every run. Warp instructions unless a comment says otherwise.
+struct fajit_counts {
+    size_t struct_size;
+    uint64_t instructions[32];  // by enum fajit_insn_class
+    uint64_t mma_ops;           // mma.sync and wgmma; wgmma once per warp
+    uint64_t mma_flops;
+    uint64_t ex2;               // exponentials of threads
+    uint64_t ldmatrix, stmatrix;
+    uint64_t global_load_bytes, global_store_bytes;     // by threads
+    uint64_t global_load_sectors, global_store_sectors; // of 32 bytes
+    uint64_t bulk_load_bytes, bulk_store_bytes;         // cp.async.bulk, tensor copies included
+    uint64_t shared_wavefronts;
+    uint64_t shared_conflicts;  // wavefronts beyond the fewest possible
+    uint64_t barrier_waits;     // of warps that found a barrier incomplete
+    uint64_t spin_retries;      // failed try_wait and test_wait, not in instructions
+};
+
+struct fajit_line_count {
+    int line; // of fajit_plan_source
+    uint64_t instructions;
+};
+
+// `ret_lines` (free with fajit_free) and `ret_line_count` may be NULL; lines in order, none twice.
+FAJIT_API int fajit_plan_count(struct fajit_plan *plan, const void *args,
+                               struct fajit_counts *ret_counts,
+                               struct fajit_line_count **ret_lines, int *ret_line_count);
 
 // --- References -------------------------------------------------------------------------------
 

@@ -1,0 +1,340 @@
+#include "autotune/tuner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "autotune/trial.h"
+#include "base/thread.h"
+#include "cuda/timing.h"
+
+#define DEFAULT_BUDGET_US 30e6
+
+// A candidate on its way: compiled by a pool thread, then loaded and bound by the searching one.
+struct contender {
+    struct fj_kernel *kernel;
+    struct fj_launch *launch; // NULL until it is loaded
+    bool recorded;
+};
+
+struct tuner {
+    struct fj_jit *jit;
+    struct fj_tune *tune;
+    const struct fj_tuner_params *params;
+    struct fj_candidates candidates;
+    struct contender *contenders;
+    struct fj_trial *trial;
+    struct fj_search_result search;
+    bool cancelled;
+};
+
+int fj_tuner_check_sizes(const struct fj_problem *problem)
+{
+    const struct fj_attn *a = &problem->attn;
+    const struct fj_gemm *g = &problem->gemm;
+    const bool gemm = problem->op == FAJIT_OP_GEMM;
+    const struct {
+        const char *word;
+        int64_t value;
+    } attn[] = {{"b", a->batch}, {"h", a->heads_q}, {"q", a->seq_q}, {"k", a->seq_k}},
+      matmul[] = {{"m", g->m}, {"n", g->n}, {"k", g->k}, {"m", g->m}};
+    for (int i = 0; i < 4; i++)
+        if ((gemm ? matmul[i].value : attn[i].value) <= 0)
+            return fj_err(FAJIT_E_INVAL, "tuning needs every size, and '%s' is open",
+                          gemm ? matmul[i].word : attn[i].word);
+    return FAJIT_OK;
+}
+
+// --- What the search asks for -----------------------------------------------------------------
+
+static int compile(void *user, int i, struct fj_search_facts *ret_facts)
+{
+    struct tuner *t = user;
+    struct fj_kernel *kernel;
+    double start = fj_now_us();
+    int err = fj_jit_make(t->jit, &t->candidates.items[i].choice, &kernel);
+    if (err)
+        return err;
+    t->contenders[i].kernel = kernel;
+    *ret_facts = (struct fj_search_facts){.registers = kernel->registers,
+                                          .spill_bytes = kernel->spill_bytes,
+                                          .compile_us = fj_now_us() - start};
+    return FAJIT_OK;
+}
+
+static int load(struct tuner *t, struct contender *c)
+{
+    if (c->launch)
+        return FAJIT_OK;
+    int err = fj_jit_load(t->jit, c->kernel);
+    if (err == 0 && c->kernel->ctas_per_sm < 1)
+        err = fj_err(FAJIT_E_UNSUPPORTED, "not even one CTA fits on a SM");
+    if (err)
+        return err;
+    // Its arguments point into it: it has to stay where it is, aligned as its type wants.
+    c->launch = aligned_alloc(_Alignof(struct fj_launch), sizeof(*c->launch));
+    if (!c->launch)
+        return fj_err(FAJIT_E_NOMEM, "no memory for a launch");
+    err = fj_trial_bind(t->trial, c->kernel, c->launch);
+    if (err) {
+        free(c->launch);
+        c->launch = NULL;
+    }
+    return err;
+}
+
+struct timed {
+    const struct fj_jit *jit;
+    struct contender *contender;
+};
+
+static int launch_timed(void *user, CUstream stream)
+{
+    const struct timed *timed = user;
+    return fj_jit_launch(timed->jit, timed->contender->kernel, timed->contender->launch, stream);
+}
+
+static int time_one(void *user, int i, int samples, double *ret_us)
+{
+    struct tuner *t = user;
+    struct contender *c = &t->contenders[i];
+    struct timed timed = {t->jit, c};
+    struct fj_timing timing;
+    bool is_new = !c->launch;
+    int err = load(t, c);
+    if (err)
+        return err;
+    const struct fj_timing_params params = {
+        .repeats = samples,
+        .warmups = is_new ? 1 : 0,
+        .flush_l2 = !t->jit->want_ptx, // the emulated device has no L2 to empty
+        .samples_us = ret_us,
+    };
+    return fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
+}
+
+static int check(void *user, int i)
+{
+    struct tuner *t = user;
+    int err = load(t, &t->contenders[i]);
+    return err ? err : fj_trial_check(t->trial, t->contenders[i].kernel, t->contenders[i].launch);
+}
+
+static void nvrtc_text(const struct fj_kernel *kernel, char ret[16])
+{
+    ret[0] = '\0';
+    if (kernel)
+        snprintf(ret, 16, "%.*s", (int)strcspn(kernel->nvrtc, " "), kernel->nvrtc);
+}
+
+static void fill_record(struct tuner *t, int i, struct fj_record *ret)
+{
+    const struct fj_search_entry *entry = &t->search.entries[i];
+    char nvrtc[16];
+    nvrtc_text(t->contenders[i].kernel, nvrtc);
+    fj_tune_stamp(t->tune, &t->candidates.items[i].choice, nvrtc, ret);
+    ret->verdict = entry->verdict;
+    ret->median_us = entry->median_us;
+    ret->p25_us = entry->p25_us;
+    ret->p75_us = entry->p75_us;
+    ret->samples = entry->timed ? entry->samples : 0;
+}
+
+static void record(struct tuner *t, int i)
+{
+    const struct fj_search_entry *entry = &t->search.entries[i];
+    struct fj_record made;
+    if (!entry->timed && entry->verdict <= FJ_VERDICT_TIMED)
+        return; // never tried: nothing is known
+    fill_record(t, i, &made);
+    t->contenders[i].recorded = true;
+    if (fj_tune_keep(t->tune, &made, 1))
+        fj_log(&t->jit->log, FAJIT_LOG_WARN, "a tuning result is not saved: %s", fj_err_text());
+}
+
+static void drop(void *user, int i)
+{
+    struct tuner *t = user;
+    struct contender *c = &t->contenders[i];
+    if (!c->recorded)
+        record(t, i);
+    fj_jit_drop(t->jit, c->kernel);
+    free(c->launch);
+    c->kernel = NULL;
+    c->launch = NULL;
+}
+
+static bool cancelled(void *user)
+{
+    return ((struct tuner *)user)->cancelled;
+}
+
+static void progress(void *user, const struct fj_search_progress *progress)
+{
+    struct tuner *t = user;
+    const struct fj_candidate *items = t->candidates.items;
+    if (!t->params->progress)
+        return;
+    const struct fj_choice *running =
+        progress->running >= 0 ? &items[progress->running].choice : NULL;
+    const struct fj_choice *best = progress->best >= 0 ? &items[progress->best].choice : NULL;
+    double default_us = t->search.entries ? t->search.entries[0].median_us : 0;
+    if (t->params->progress(t->params->user, progress, running, best, default_us))
+        t->cancelled = true;
+}
+
+static double now_us(void *user)
+{
+    (void)user;
+    return fj_now_us();
+}
+
+static const struct fj_search_ops ops = {
+    .compile = compile,
+    .time = time_one,
+    .check = check,
+    .drop = drop,
+    .cancelled = cancelled,
+    .progress = progress,
+    .now_us = now_us,
+};
+
+// --- The run ----------------------------------------------------------------------------------
+
+static bool has_run(void *user, const struct fj_choice *choice)
+{
+    return fj_tune_has_run(((struct tuner *)user)->tune, choice);
+}
+
+// Index 0: what would run without records.
+static int find_candidates(struct tuner *t, const struct fj_problem *problem)
+{
+    struct fj_choice first;
+    struct fj_found found;
+    int err = fj_tune_choose_by_rules(t->tune, problem, &first, &found);
+    const struct fj_prune_params params = {
+        .classes = fj_kernel_classes,
+        .gpu = &t->jit->gpu,
+        .first = &first,
+        .max_candidates = t->params->max_candidates,
+        .safe_only = t->params->safe_only,
+        .has_run = t->params->safe_only ? has_run : NULL,
+        .user = t,
+    };
+    return err ? err : fj_prune(&params, problem, &t->candidates);
+}
+
+static int search(struct tuner *t)
+{
+    const struct fj_search_params params = {
+        .count = t->candidates.count,
+        .jobs = t->params->jobs,
+        .budget_us = t->params->budget_us > 0 ? t->params->budget_us : DEFAULT_BUDGET_US,
+    };
+    return fj_search(&ops, t, &params, &t->search);
+}
+
+static void take_result(struct tuner *t, struct fj_tuner_result *ret)
+{
+    const struct fj_search_result *s = &t->search;
+    ret->candidates = t->candidates.count;
+    ret->points = t->candidates.points;
+    ret->finished = s->finished;
+    ret->cancelled = s->cancelled;
+    ret->noisy = s->noisy;
+    ret->elapsed_us = s->elapsed_us;
+    for (int i = 0; s->entries && i < t->candidates.count; i++) {
+        ret->compiled += s->entries[i].compiled;
+        ret->timed += s->entries[i].timed;
+    }
+    if (!s->entries)
+        return;
+    ret->default_us = s->entries[0].median_us;
+    ret->found = s->best >= 0;
+    if (!ret->found)
+        return;
+    ret->choice = t->candidates.items[s->best].choice;
+    ret->median_us = s->entries[s->best].median_us;
+    ret->p25_us = s->entries[s->best].p25_us;
+    ret->p75_us = s->entries[s->best].p75_us;
+}
+
+// Whether the caller left family, schedule and all knobs to the search.
+static bool is_open(const struct fj_problem *problem)
+{
+    bool open = !problem->family && !problem->variant;
+    for (int i = 0; i < FJ_KNOB_COUNT; i++)
+        open &= problem->fixed.v[i] == 0;
+    return open;
+}
+
+// The winner's record says "best" only when the search was allowed to end, and everything was
+// allowed to win.
+static void record_rest(struct tuner *t, const struct fj_problem *problem)
+{
+    const bool conclusive = t->search.finished && is_open(problem);
+    for (int i = 0; t->search.entries && i < t->candidates.count; i++) {
+        struct fj_search_entry *entry = &t->search.entries[i];
+        if (!conclusive && entry->verdict == FJ_VERDICT_BEST)
+            entry->verdict = FJ_VERDICT_TIMED;
+        if (!t->contenders[i].recorded || entry->verdict == FJ_VERDICT_BEST)
+            record(t, i);
+    }
+}
+
+static int run(struct tuner *t, const struct fj_problem *problem)
+{
+    int err = find_candidates(t, problem);
+    if (err)
+        return err;
+    t->contenders = calloc((size_t)t->candidates.count, sizeof(*t->contenders));
+    if (!t->contenders)
+        return fj_err(FAJIT_E_NOMEM, "no memory for %d candidates", t->candidates.count);
+    err = fj_trial_create(t->jit, problem, &t->trial);
+    return err ? err : search(t);
+}
+
+static void clean_up(struct tuner *t)
+{
+    for (int i = 0; t->contenders && i < t->candidates.count; i++) {
+        fj_jit_drop(t->jit, t->contenders[i].kernel);
+        free(t->contenders[i].launch);
+    }
+    fj_trial_destroy(&t->trial);
+    fj_search_result_free(&t->search);
+    free(t->contenders);
+    fj_candidates_free(&t->candidates);
+}
+
+// Puts the configuration that took the context with it into the sentence.
+static int name_culprit(const struct tuner *t, int err)
+{
+    struct fj_buf config = {0};
+    if (err != FAJIT_E_CONTEXT_LOST || t->search.lost < 0)
+        return err;
+    const struct fj_choice *choice = &t->candidates.items[t->search.lost].choice;
+    fj_config_format(&choice->config, &config);
+    err = fj_err_context(err, "%s with %s", choice->kernel->name, config.data ? config.data : "");
+    fj_buf_free(&config);
+    return err;
+}
+
+int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_problem *problem,
+                 const struct fj_tuner_params *params, struct fj_tuner_result *ret_result)
+{
+    struct tuner t = {.jit = jit, .tune = tune, .params = params};
+    *ret_result = (struct fj_tuner_result){0};
+    int err = fj_tuner_check_sizes(problem);
+    if (err == 0 && !jit->has_device)
+        err = fj_err(FAJIT_E_NO_DEVICE, "tuning measures: this context has no device");
+    if (err)
+        return err;
+    fj_tune_enter(tune);
+    err = run(&t, problem);
+    record_rest(&t, problem);
+    take_result(&t, ret_result);
+    err = name_culprit(&t, err);
+    clean_up(&t);
+    fj_tune_leave(tune);
+    return err;
+}
