@@ -1,0 +1,502 @@
+// templates/attn_fwd_sm90.cu: attention forward on Hopper, by TMA and wgmma.
+#include <string.h>
+
+#include "base/err.h"
+#include "kernels/kernel.h"
+
+#define PANEL_COLUMNS 64 // of 16 bits: the width of the 128-byte swizzle
+#define WARPGROUP_ROWS 64
+#define CONSUMERS_MAX 4
+#define BLOCK_N_MAX 256
+#define STAGES_MAX 4
+#define BARRIER_BYTES 8
+
+static int div_up(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+static int panels(int columns)
+{
+    return div_up(columns, PANEL_COLUMNS);
+}
+
+// --- Which problems ---------------------------------------------------------------------------
+
+static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
+{
+    const struct fj_attn *attn = &problem->attn;
+    if (gpu->cc != 90)
+        return fj_err(FAJIT_E_UNSUPPORTED, "wgmma exists on compute capability 9.0 only");
+    if (attn->dtype != FAJIT_F16 && attn->dtype != FAJIT_BF16)
+        return fj_err(FAJIT_E_UNSUPPORTED, "it takes fp16 and bf16");
+    if (problem->variant == FAJIT_VARIANT_V1)
+        return fj_err(FAJIT_E_UNSUPPORTED, "variant v1 exists for simt and mma");
+    if (attn->align_bytes < 16)
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "TMA wants pointers and strides to be multiples of 16 "
+                      "bytes, and only %d are promised",
+                      attn->align_bytes);
+    if (attn->head_dim > 256 || attn->head_dim_v > 256)
+        return fj_err(FAJIT_E_UNSUPPORTED, "head dims may be up to 256");
+    if (attn->scale < 0.0f)
+        return fj_err(FAJIT_E_UNSUPPORTED, "it takes the maximum of unscaled scores, so scale must "
+                                           "be positive");
+    return FAJIT_OK;
+}
+
+// --- Configuration ----------------------------------------------------------------------------
+
+// Registers of a thread of the loading warpgroup and of the others, by consumer warpgroups: what
+// setmaxnreg makes of the 64 K registers of an SM.
+static const struct registers {
+    int load, math;
+} registers_alone[CONSUMERS_MAX + 1] = {{0, 0}, {56, 240}, {24, 240}, {32, 160}, {24, 112}},
+                                  registers_in_pairs[CONSUMERS_MAX + 1] = {
+                                      {0, 0}, {24, 232}, {24, 112}, {0, 0}, {0, 0}};
+
+static struct registers registers_of(const struct fj_config *config)
+{
+    const struct registers *table =
+        FJ_CFG(config, ctas) == 2 ? registers_in_pairs : registers_alone;
+    return table[FJ_CFG(config, bm) / WARPGROUP_ROWS];
+}
+
+// Default tiles by the larger head dim; the first row that fits counts. Found by sweeps on an H200
+// (tests/notes/attn_fwd_sm90.md).
+struct tile {
+    int head_dim; // up to
+    bool causal;
+    int bm, bn;
+    bool pingpong;
+};
+static const struct tile tiles[] = {
+    {64, false, 192, 128, true},   {64, true, 192, 128, true},   {96, false, 128, 176, true},
+    {96, true, 128, 128, true},    {128, false, 128, 176, true}, {128, true, 128, 128, true},
+    {192, false, 128, 112, false}, {192, true, 128, 112, false}, {256, false, 128, 80, false},
+    {256, true, 128, 80, false},
+};
+
+static const struct tile *default_tile(const struct fj_attn *attn)
+{
+    const struct tile *tile = tiles;
+    int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
+    bool causal = attn->causal != FAJIT_CAUSAL_NONE;
+    while (tile->head_dim < head_dim || tile->causal != causal)
+        tile++;
+    return tile;
+}
+
+// Rows of one KV head's queries share a tile when that leaves fewer rows of tiles empty. Boxes of
+// 64 rows must hold whole groups.
+static bool wants_packing(const struct fj_attn *attn, int block_m)
+{
+    if (attn->heads_q == 0 || attn->seq_q == 0)
+        return false;
+    int64_t group = attn->heads_q / attn->heads_kv, rows = attn->seq_q;
+    if (group == 1 || WARPGROUP_ROWS % group != 0)
+        return false;
+    int64_t apart = (rows + block_m - 1) / block_m * group;
+    int64_t packed = (rows * group + block_m - 1) / block_m;
+    return packed * 10 < apart * 9;
+}
+
+static void set_default(struct fj_config *config, enum fj_knob knob, int value)
+{
+    if (config->v[knob] == 0)
+        config->v[knob] = (int16_t)value;
+}
+
+static void set_defaults(const struct fj_attn *attn, struct fj_config *config)
+{
+    const struct tile *tile = default_tile(attn);
+    set_default(config, FJ_KNOB_bm, tile->bm);
+    set_default(config, FJ_KNOB_bn, tile->bn);
+    set_default(config, FJ_KNOB_stages, 2);
+    set_default(config, FJ_KNOB_ctas, 1);
+    set_default(config, FJ_KNOB_pingpong,
+                tile->pingpong && FJ_CFG(config, bm) > WARPGROUP_ROWS ? 1 : 2);
+    set_default(config, FJ_KNOB_overlap, 1);
+    set_default(config, FJ_KNOB_lazy, 1);
+    set_default(config, FJ_KNOB_packgqa, wants_packing(attn, FJ_CFG(config, bm)) ? 1 : 2);
+}
+
+static int group_of(const struct fj_attn *attn)
+{
+    return attn->heads_kv > 0 ? (int)(attn->heads_q / attn->heads_kv) : 0;
+}
+
+// Registers that hold S, P and O, and what addresses, maxima and sums take beside them.
+static int registers_needed(const struct fj_attn *attn, const struct fj_config *config)
+{
+    int bn = FJ_CFG(config, bn);
+    return bn / 2 + bn / 4 + attn->head_dim_v / 2 + 24;
+}
+
+static int check_tile(const struct fj_config *config)
+{
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn);
+    if (bm % WARPGROUP_ROWS != 0 || bm > WARPGROUP_ROWS * CONSUMERS_MAX)
+        return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 64, 128, 192 or 256", bm);
+    if (bn % 16 != 0 || bn > BLOCK_N_MAX)
+        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to 256 in steps of 16", bn);
+    if (FJ_CFG(config, stages) > STAGES_MAX)
+        return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 1 to 4", FJ_CFG(config, stages));
+    if (FJ_CFG(config, ctas) > 2 || (FJ_CFG(config, ctas) == 2 && bm > 2 * WARPGROUP_ROWS))
+        return fj_err(FAJIT_E_INVAL, "ctas=%d: it may be 1, or 2 with bm up to 128",
+                      FJ_CFG(config, ctas));
+    if (FJ_CFG(config, pingpong) == 1 && bm == WARPGROUP_ROWS)
+        return fj_err(FAJIT_E_INVAL, "pingpong=1 needs bm=128 or more: two warpgroups");
+    return FAJIT_OK;
+}
+
+static int check_config(const struct fj_attn *attn, const struct fj_config *config)
+{
+    int r = check_tile(config);
+    if (r < 0)
+        return r;
+    if (FJ_CFG(config, cluster) > 1 || FJ_CFG(config, splitk) > 1 || FJ_CFG(config, psmem) == 1 ||
+        FJ_CFG(config, qregs) == 1)
+        return fj_err(FAJIT_E_UNSUPPORTED, "cluster, splitk, psmem=1 and qregs=1 are not for this "
+                                           "kernel");
+    if (registers_needed(attn, config) > registers_of(config).math)
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "bm=%d leaves a thread %d registers, S, P and O with bn=%d need %d: ask for "
+                      "a smaller bn",
+                      FJ_CFG(config, bm), registers_of(config).math, FJ_CFG(config, bn),
+                      registers_needed(attn, config));
+    int group = group_of(attn);
+    if (FJ_CFG(config, packgqa) == 1 && (group == 0 || WARPGROUP_ROWS % group != 0))
+        return fj_err(FAJIT_E_UNSUPPORTED, "packgqa=1 needs to know heads_q / heads_kv, a divisor "
+                                           "of 64");
+    return FAJIT_OK;
+}
+
+static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    (void)gpu;
+    struct fj_problem *problem = &choice->problem;
+    if (problem->variant == FAJIT_VARIANT_AUTO)
+        problem->variant = FAJIT_VARIANT_PERSISTENT;
+    set_defaults(&problem->attn, &choice->config);
+    return check_config(&problem->attn, &choice->config);
+}
+
+// --- What the text bakes in -------------------------------------------------------------------
+
+static const char *const causal_words[] = {
+    [FAJIT_CAUSAL_NONE] = "none",
+    [FAJIT_CAUSAL_BOTTOM_RIGHT] = "bottom_right",
+    [FAJIT_CAUSAL_TOP_LEFT] = "top_left",
+};
+
+static int warpgroups(const struct fj_choice *choice)
+{
+    return FJ_CFG(&choice->config, bm) / WARPGROUP_ROWS;
+}
+
+static int pack_group(const struct fj_choice *choice)
+{
+    return FJ_CFG(&choice->config, packgqa) == 1 ? group_of(&choice->problem.attn) : 1;
+}
+
+// Tiles of one length are shared out beforehand; of others, each CTA takes the next when it can.
+static bool is_dynamic(const struct fj_choice *choice)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    return choice->problem.variant == FAJIT_VARIANT_PERSISTENT &&
+           (attn->causal != FAJIT_CAUSAL_NONE || attn->seqlens_q || attn->seqlens_k);
+}
+
+static const char *tiles_word(const struct fj_choice *choice)
+{
+    if (choice->problem.variant != FAJIT_VARIANT_PERSISTENT)
+        return "one";
+    return is_dynamic(choice) ? "dynamic" : "static";
+}
+
+static int threads(const struct fj_choice *choice)
+{
+    return 128 + 128 * warpgroups(choice);
+}
+
+static int smem_bytes(const struct fj_choice *choice)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    const int row_bytes = PANEL_COLUMNS * 2;
+    int stages = FJ_CFG(&choice->config, stages);
+    int q = FJ_CFG(&choice->config, bm) * panels(attn->head_dim) * row_bytes;
+    int kv = FJ_CFG(&choice->config, bn) * (panels(attn->head_dim) + panels(attn->head_dim_v)) *
+             row_bytes;
+    // Full and empty: per warpgroup for Q, per stage for K and V. One for the tail of V; full and
+    // empty for two slots of tile numbers, and the slots.
+    int barriers = 2 * warpgroups(choice) + 4 * stages + 1 + 3 * 2;
+    return q + stages * kv + barriers * BARRIER_BYTES;
+}
+
+static void params(const struct fj_choice *choice, struct fj_params *ret)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    const struct fj_config *config = &choice->config;
+    struct registers registers = registers_of(config);
+    fj_params_int(ret, "head_dim", attn->head_dim);
+    fj_params_int(ret, "head_dim_v", attn->head_dim_v);
+    fj_params_int(ret, "block_m", FJ_CFG(config, bm));
+    fj_params_int(ret, "block_n", FJ_CFG(config, bn));
+    fj_params_int(ret, "stages", FJ_CFG(config, stages));
+    fj_params_int(ret, "threads", threads(choice));
+    fj_params_int(ret, "ctas", FJ_CFG(config, ctas));
+    fj_params_int(ret, "load_registers", registers.load);
+    fj_params_int(ret, "math_registers", registers.math);
+    fj_params_int(ret, "smem_bytes", smem_bytes(choice));
+    fj_params_word(ret, "dtype", attn->dtype == FAJIT_BF16 ? "bf16" : "f16");
+    fj_params_word(ret, "causal", causal_words[attn->causal]);
+    fj_params_int(ret, "lse", attn->lse);
+    fj_params_int(ret, "seqlens_q", attn->seqlens_q);
+    fj_params_int(ret, "seqlens_k", attn->seqlens_k);
+    fj_params_word(ret, "tiles", tiles_word(choice));
+    fj_params_int(ret, "pack_group", pack_group(choice));
+    fj_params_int(ret, "pingpong", FJ_CFG(config, pingpong) == 1);
+    fj_params_int(ret, "overlap", FJ_CFG(config, overlap) == 1);
+    fj_params_int(ret, "lazy", FJ_CFG(config, lazy) == 1);
+    fj_params_int(ret, "poly", FJ_CFG(config, poly));
+    fj_params_int(ret, "cluster", 1);
+}
+
+static void meaning(const struct fj_choice *choice, struct fj_buf *ret)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    fj_buf_printf(ret, "attn_fwd_sm90_%s_d%d", attn->dtype == FAJIT_BF16 ? "bf16" : "f16",
+                  attn->head_dim);
+    if (attn->head_dim_v != attn->head_dim)
+        fj_buf_printf(ret, "_dv%d", attn->head_dim_v);
+    if (attn->causal != FAJIT_CAUSAL_NONE)
+        fj_buf_printf(ret, "_causal%s", attn->causal == FAJIT_CAUSAL_TOP_LEFT ? "tl" : "");
+    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT)
+        fj_buf_puts(ret, "_persistent");
+}
+
+static void cost(const struct fj_choice *choice, struct fj_cost *ret)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    double rows = FJ_CFG(&choice->config, bm), columns = FJ_CFG(&choice->config, bn);
+    double dims = attn->head_dim + attn->head_dim_v;
+    ret->block_flops = 2 * rows * columns * dims;
+    ret->block_bytes = columns * dims * 2;
+    ret->block_exps = rows * columns;
+
+    double b = attn->batch, h = attn->heads_q, q = attn->seq_q, k = attn->seq_k;
+    double pairs = q * k;
+    if (attn->causal == FAJIT_CAUSAL_BOTTOM_RIGHT)
+        pairs = q <= k ? q * k - q * (q - 1) / 2 : k * (k + 1) / 2;
+    if (attn->causal == FAJIT_CAUSAL_TOP_LEFT)
+        pairs = q <= k ? q * (q + 1) / 2 : q * k - k * (k - 1) / 2;
+    ret->flops = b * h * 2 * pairs * dims;
+    ret->exps = b * h * pairs;
+    ret->bytes = 2 * b * (h * q * dims + attn->heads_kv * k * dims);
+}
+
+// --- Launch -----------------------------------------------------------------------------------
+
+static size_t workspace_bytes(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                              const void *args)
+{
+    (void)gpu, (void)args;
+    return is_dynamic(choice) ? sizeof(int32_t) : 0; // the count of tiles taken
+}
+
+// Strides of sizes of 1 are free, and 0 in a view; TMA wants something valid.
+static uint64_t map_stride(const struct fj_view *view, int dim)
+{
+    return (uint64_t)(view->shape[dim] > 1 ? view->stride[dim] * 2 : 16);
+}
+
+// (dim, seq, heads, batch), a box of `rows` rows in one panel. A tensor without keys has no
+// address to describe: any readable one does, its rows are masked.
+static struct fj_tensor_map map_kv(const struct fj_view *view, const struct fj_view *stand_in,
+                                   enum fajit_dtype dtype, int rows)
+{
+    bool empty = view->shape[2] == 0;
+    return (struct fj_tensor_map){
+        .dtype = dtype,
+        .rank = 4,
+        .data = empty ? stand_in->data : view->data,
+        .dims = {(uint64_t)view->shape[3], empty ? 1 : (uint64_t)view->shape[2],
+                 empty ? 1 : (uint64_t)view->shape[1], empty ? 1 : (uint64_t)view->shape[0]},
+        .stride_bytes = {map_stride(view, 2), map_stride(view, 1), map_stride(view, 0)},
+        .box = {PANEL_COLUMNS, (uint32_t)rows, 1, 1},
+        .swizzle_bytes = 128,
+    };
+}
+
+// (dim, group, seq, KV heads, batch): a box has 64 rows, of one head or of a whole group.
+static struct fj_tensor_map map_q(const struct fj_view *view, enum fajit_dtype dtype, int64_t group,
+                                  int pack)
+{
+    uint64_t head = map_stride(view, 1);
+    return (struct fj_tensor_map){
+        .dtype = dtype,
+        .rank = 5,
+        .data = view->data,
+        .dims = {(uint64_t)view->shape[3], (uint64_t)group, (uint64_t)view->shape[2],
+                 (uint64_t)(view->shape[1] / group), (uint64_t)view->shape[0]},
+        .stride_bytes = {head, map_stride(view, 2), head * (uint64_t)group, map_stride(view, 0)},
+        .box = {PANEL_COLUMNS, (uint32_t)pack, (uint32_t)(WARPGROUP_ROWS / pack), 1, 1},
+        .swizzle_bytes = 128,
+    };
+}
+
+// A tensor map's strides have 40 bits.
+static bool fits_map(const struct fj_view *view)
+{
+    for (int i = 0; i < 3; i++) {
+        if (view->shape[i] > 1 && (view->stride[i] < 0 || view->stride[i] * 2 >= INT64_C(1) << 40))
+            return false;
+    }
+    return true;
+}
+
+// struct Outputs of the template, in its order.
+struct outputs {
+    void *o;
+    int64_t o_strides[3];
+    void *lse;
+    int64_t lse_strides[3];
+};
+
+static void push_outputs(const struct fj_attn_args *args, bool lse, struct fj_launch *launch)
+{
+    struct outputs out = {.o = args->o.data, .lse = args->lse.data};
+    memcpy(out.o_strides, args->o.stride, sizeof(out.o_strides));
+    memcpy(out.lse_strides, args->lse.stride, sizeof(out.lse_strides));
+    fj_launch_push(launch, &out, lse ? sizeof(out) : offsetof(struct outputs, lse));
+}
+
+// Numbers of struct Shape of the template, in its order, after the pointers it has.
+struct sizes {
+    int32_t seq_q, seq_k, heads, group, heads_all, section, tiles_m, tiles;
+    float scale;
+};
+
+// K and V of the heads that are walked together, times the CTAs that read them at different
+// places, should stay in L2: a bit more than half of it.
+static int64_t section_of(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                          const struct fj_attn_args *args, int64_t group, int64_t heads_all)
+{
+    if (choice->problem.attn.causal == FAJIT_CAUSAL_NONE)
+        return 1; // tiles of one head, one after the other
+    int64_t bytes = args->k.shape[2] * (args->k.shape[3] + args->v.shape[3]) * 2;
+    int64_t heads = gpu->l2_bytes * 5 / 8 / (bytes > 0 ? bytes : 1);
+    heads = (heads < 1 ? 1 : heads) * group;
+    return heads < heads_all ? heads : heads_all;
+}
+
+static int count_tiles(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                       const struct fj_attn_args *args, struct sizes *ret)
+{
+    int64_t pack = pack_group(choice), heads = args->q.shape[1] / pack;
+    int64_t group = args->q.shape[1] / args->k.shape[1] / pack;
+    int64_t heads_all = args->q.shape[0] * heads;
+    int bm = FJ_CFG(&choice->config, bm);
+    int64_t tiles_m = (args->q.shape[2] * pack + bm - 1) / bm;
+    if (heads_all > INT32_MAX / 2 / (tiles_m ? tiles_m : 1) ||
+        args->q.shape[2] * pack > INT32_MAX / 2)
+        return fj_err(FAJIT_E_UNSUPPORTED, "the launch has more than 2^30 tiles: split the batch "
+                                           "over several launches");
+    *ret = (struct sizes){
+        .seq_q = (int32_t)args->q.shape[2],
+        .seq_k = (int32_t)args->k.shape[2],
+        .heads = (int32_t)heads,
+        .group = (int32_t)group,
+        .heads_all = (int32_t)heads_all,
+        .section = (int32_t)section_of(choice, gpu, args, group, heads_all),
+        .tiles_m = (int32_t)tiles_m,
+        .tiles = (int32_t)(heads_all * tiles_m),
+        .scale = args->scale,
+    };
+    return FAJIT_OK;
+}
+
+static void push_shape(const struct fj_choice *choice, const struct fj_attn_args *args,
+                       const struct sizes *sizes, struct fj_launch *launch)
+{
+    unsigned char bytes[3 * sizeof(void *) + sizeof(*sizes) + 4] = {0};
+    size_t used = 0;
+    const void *pointers[] = {args->workspace, args->seqlens_q, args->seqlens_k};
+    bool present[] = {is_dynamic(choice), choice->problem.attn.seqlens_q,
+                      choice->problem.attn.seqlens_k};
+    for (int i = 0; i < 3; i++) {
+        if (!present[i])
+            continue;
+        memcpy(bytes + used, &pointers[i], sizeof(pointers[i]));
+        used += sizeof(pointers[i]);
+    }
+    memcpy(bytes + used, sizes, sizeof(*sizes));
+    size_t end = used + sizeof(*sizes);
+    fj_launch_push(launch, bytes, used ? (end + 7) / 8 * 8 : end);
+}
+
+static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                const void *any_args, struct fj_launch *ret)
+{
+    const struct fj_attn_args *args = any_args;
+    const struct fj_attn *attn = &choice->problem.attn;
+    if (!(args->scale > 0.0f))
+        return fj_err(FAJIT_E_INVAL,
+                      "scale is %g: this kernel takes positive ones; plan with "
+                      "kernel=mma or kernel=simt for others",
+                      (double)args->scale);
+    if (!fits_map(&args->q) || !fits_map(&args->k) || !fits_map(&args->v))
+        return fj_err(FAJIT_E_UNSUPPORTED, "strides of Q, K and V may be up to 2^39 elements and "
+                                           "not negative: TMA cannot go further");
+    if (FJ_CFG(&choice->config, packgqa) == 1 &&
+        args->q.shape[1] != args->k.shape[1] * pack_group(choice))
+        return fj_err(FAJIT_E_INVAL,
+                      "the plan packs %d query heads of one KV head, the tensors "
+                      "have another ratio",
+                      pack_group(choice));
+    struct sizes sizes;
+    fj_launch_init(ret);
+    int64_t elements = args->q.shape[0] * args->q.shape[1] * args->q.shape[2];
+    if (elements == 0)
+        return fj_launch_grid(ret, 0, 1, 1);
+    int r = count_tiles(choice, gpu, args, &sizes);
+    if (r < 0)
+        return r;
+    int bn = FJ_CFG(&choice->config, bn);
+    struct fj_tensor_map q =
+        map_q(&args->q, attn->dtype, args->q.shape[1] / args->k.shape[1], pack_group(choice));
+    struct fj_tensor_map k = map_kv(&args->k, &args->q, attn->dtype, bn);
+    struct fj_tensor_map v = map_kv(&args->v, &args->q, attn->dtype, bn);
+    fj_launch_push_map(ret, &q);
+    fj_launch_push_map(ret, &k);
+    fj_launch_push_map(ret, &v);
+    push_outputs(args, attn->lse, ret);
+    push_shape(choice, args, &sizes, ret);
+    ret->block = (unsigned)threads(choice);
+    ret->smem_bytes = (unsigned)smem_bytes(choice);
+    if (is_dynamic(choice)) {
+        ret->clear = args->workspace;
+        ret->clear_bytes = sizeof(int32_t);
+    }
+    int64_t resident = (int64_t)gpu->sm_count * ctas_per_sm;
+    bool stays = choice->problem.variant == FAJIT_VARIANT_PERSISTENT && resident < sizes.tiles;
+    return fj_launch_grid(ret, stays ? resident : sizes.tiles, 1, 1);
+}
+
+const struct fj_kernel_class fj_class_attn_fwd_sm90 = {
+    .name = "attn_fwd_sm90",
+    .template_name = "attn_fwd_sm90.cu",
+    .op = FAJIT_OP_ATTN_FWD,
+    .family = FAJIT_FAMILY_SM90,
+    .summary = "Attention forward on Hopper: TMA feeds warpgroups that multiply with wgmma.",
+    .check = check,
+    .configure = configure,
+    .params = params,
+    .meaning = meaning,
+    .threads = threads,
+    .smem_bytes = smem_bytes,
+    .cost = cost,
+    .workspace_bytes = workspace_bytes,
+    .bind = bind,
+};
