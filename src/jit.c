@@ -45,6 +45,7 @@ int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
     if (kernel) {
         kernel->slot = slot;
         kernel->choice = *request->choice;
+        kernel->watches = request->watches;
         err = make_kernel(jit, request, kernel);
     }
     if (err) {

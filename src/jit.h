@@ -38,6 +38,7 @@ struct fj_times {
 struct fj_kernel {
     struct fj_key slot;      // in fj_mem: digest of class and parameters
     struct fj_key key;       // of the cache entry: digest of the rendered text and its target
+    bool watches;
     struct fj_choice choice; // sizes in it are those of the first plan: do not use
     char name[160];
     struct fj_target target;
@@ -57,6 +58,7 @@ struct fj_jit_request {
     bool cached_only; // FAJIT_E_NOT_CACHED instead of a compile
     bool capturing;   // FAJIT_E_CAPTURE instead of a compile or a load
     bool no_load;
+    bool watches; // see codegen/template.h
 };
 
 // A kernel with one more reference; release it with fj_jit_release. `ret_hit` may be NULL.

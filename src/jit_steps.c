@@ -35,7 +35,7 @@ struct fj_key fj_step_slot(const struct fj_jit_request *request)
     struct fj_key slot = {{0}};
     fj_checksum(text, used, slot.bytes);
     memcpy(slot.bytes + 16, &request->choice->kernel, sizeof(request->choice->kernel));
-    slot.bytes[31] = request->no_load;
+    slot.bytes[31] = (unsigned char)(request->no_load | request->watches << 1);
     return slot;
 }
 
@@ -81,7 +81,8 @@ static int dump_source(const char *dir, const char *name, const struct fj_render
 int fj_step_render(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     double start = fj_now_us();
-    int err = fj_render_choice(jit, &kernel->choice, false, kernel->name, &kernel->rendering);
+    int err = fj_render_choice(jit, &kernel->choice, kernel->watches, kernel->name,
+                               &kernel->rendering);
     kernel->times.render_us = fj_now_us() - start;
     if (err || !jit->dump_dir)
         return err;

@@ -41,12 +41,35 @@ static int parse_for(struct fj_parse *parse, struct fj_op *op)
 
 // --- Watches ---
 
+static bool starts_with(struct fj_str text, const char *word)
+{
+    int len = (int)strlen(word);
+    return text.n > len && !memcmp(text.p, word, (size_t)len);
+}
+
+// "n,m,..": the dimensions of the array of registers.
+static int parse_counts(struct fj_parse *parse, struct fj_str rest, struct fj_watch *watch)
+{
+    bool more = true;
+    while (more) {
+        struct fj_str count = rest;
+        if (watch->n_counts == FJ_WATCH_DIMS)
+            return fj_parse_fail(parse, "regs= takes up to %d dimensions", FJ_WATCH_DIMS);
+        more = split(rest, ",", &count, &rest);
+        int status = parse_expr(parse, count, &watch->counts[watch->n_counts++]);
+        if (status)
+            return status;
+    }
+    return FAJIT_OK;
+}
+
 static int parse_watch(struct fj_parse *parse, struct fj_op *op)
 {
     static const char usage[] = "a watch is written //@watch NAME [rows, cols] kind regs=n, with "
-                                "regs=n,m for NAME[n][m] and [rows] for a vector";
-    struct fj_watch watch = {.kind = {"acc", 3}, .regs = -1, .inner = -1};
-    struct fj_str rest = op->text, rows, cols = {"1", 1}, regs, inner;
+                                "regs=n,m for NAME[n][m], pitch=n for a tile in shared memory and "
+                                "[rows] for a vector";
+    struct fj_watch watch = {.kind = {"acc", 3}, .pitch = -1};
+    struct fj_str rest = op->text, rows, cols = {"1", 1};
     watch.name = fj_str_token(&rest);
     if (!fj_str_is_name(watch.name) || !rest.n || rest.p[0] != '[')
         return fj_parse_fail(parse, "%s", usage);
@@ -55,20 +78,19 @@ static int parse_watch(struct fj_parse *parse, struct fj_op *op)
         return fj_parse_fail(parse, "%s", usage);
     rest = fj_str_trim(rest);
     split(rows, ",", &rows, &cols);
-    if (rest.n && strncmp(rest.p, "regs=", 5))
+    if (rest.n && !starts_with(rest, "regs=") && !starts_with(rest, "pitch="))
         watch.kind = fj_str_token(&rest);
-    bool counted = rest.n > 5 && !strncmp(rest.p, "regs=", 5);
-    if (!fj_str_is_name(watch.kind) || (rest.n && !counted))
+    if (!fj_str_is_name(watch.kind))
         return fj_parse_fail(parse, "%s", usage);
-    regs = counted ? (struct fj_str){rest.p + 5, rest.n - 5} : rest;
-    bool nested = split(regs, ",", &regs, &inner);
     int status = parse_expr(parse, rows, &watch.rows);
     if (!status)
         status = parse_expr(parse, cols, &watch.cols);
-    if (!status && counted)
-        status = parse_expr(parse, regs, &watch.regs);
-    if (!status && nested)
-        status = parse_expr(parse, inner, &watch.inner);
+    if (!status && starts_with(rest, "regs="))
+        status = parse_counts(parse, (struct fj_str){rest.p + 5, rest.n - 5}, &watch);
+    else if (!status && starts_with(rest, "pitch="))
+        status = parse_expr(parse, (struct fj_str){rest.p + 6, rest.n - 6}, &watch.pitch);
+    else if (!status && rest.n)
+        status = fj_parse_fail(parse, "%s", usage);
     if (status)
         return status;
     op->watch = (int)(parse->tmpl->watches.len / sizeof(watch));

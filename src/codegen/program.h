@@ -38,10 +38,15 @@ struct fj_piece {
     int expr;   // ${expr}, or -1
 };
 
-// //@watch NAME [rows, cols] kind regs=n or regs=n,m: registers NAME[i] or NAME[i][j].
+#define FJ_WATCH_DIMS 3
+
+// //@watch NAME [rows, cols] kind regs=n,m,..: registers NAME[i][j]..; or pitch=n: NAME is the
+// address of a tile in shared memory whose rows are n elements apart.
 struct fj_watch {
-    struct fj_str name, kind, indent;
-    int rows, cols, regs, inner; // expressions; regs: -1 when not said; inner: -1 for NAME[n]
+    struct fj_str name, kind;
+    int rows, cols; // expressions
+    int counts[FJ_WATCH_DIMS], n_counts;
+    int pitch; // -1: registers
 };
 
 struct fj_unit {
@@ -85,6 +90,13 @@ static inline const struct fj_watch *fj_template_watch(const struct fj_template 
 {
     return (const struct fj_watch *)tmpl->watches.data + index;
 }
+
+// Appends one empty asm statement. What remains of it in the PTX is a comment,
+//     // fj_watch NAME rows cols kind counts registers      counts as in "2x64", or
+//     // fj_watch NAME rows cols kind pitch address
+// Sentences have no place; the caller adds it.
+int fj_watch_render(const struct fj_template *tmpl, const struct fj_watch *watch,
+                    const struct fj_value *values, struct fj_buf *line);
 
 // Reads `name` and its includes and parses them. FAJIT_E_TEMPLATE with "file:line: ...".
 int fj_template_parse(const char *override_dir, const char *name, struct fj_template **ret);

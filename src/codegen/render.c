@@ -195,46 +195,15 @@ static int run_text(struct render *r, const struct fj_unit *unit, const struct f
     return FAJIT_OK;
 }
 
-// One empty asm statement whose text names the fragment and whose operands are its registers: what
-// remains of it in the PTX is a comment.
 static int run_watch(struct render *r, const struct fj_unit *unit, const struct fj_op *op)
 {
     const struct fj_watch *watch = fj_template_watch(r->tmpl, op->watch);
-    int64_t rows, cols, regs, inner = 1;
-    if (watch->regs < 0)
-        return fj_err(FAJIT_E_TEMPLATE, "%s:%d: the watch does not say how many registers: regs=n",
-                      unit->name, op->line);
-    int status = eval(r, unit, op, watch->rows, &rows);
+    fj_buf_clear(&r->line);
+    int status = fj_watch_render(r->tmpl, watch, r->values, &r->line);
     if (!status)
-        status = eval(r, unit, op, watch->cols, &cols);
-    if (!status)
-        status = eval(r, unit, op, watch->regs, &regs);
-    if (!status && watch->inner >= 0)
-        status = eval(r, unit, op, watch->inner, &inner);
-    if (status)
-        return status;
-    if (regs < 1 || inner < 1 || regs > 512 || inner > 512 || regs * inner > 512)
-        return fj_err(FAJIT_E_TEMPLATE, "%s:%d: a watch names 1 to 512 registers", unit->name,
-                      op->line);
-    struct fj_buf *line = &r->line;
-    const char *constraint = fj_str_equal(watch->kind, (struct fj_str){"u32", 3}) ? "r" : "f";
-    fj_buf_clear(line);
-    fj_buf_printf(line, "    asm volatile(\"// fj_watch %.*s %lld %lld %.*s", watch->name.n,
-                  watch->name.p, (long long)rows, (long long)cols, watch->kind.n, watch->kind.p);
-    for (int i = 0; i < regs * inner; i++)
-        fj_buf_printf(line, " %%%d", i);
-    fj_buf_puts(line, "\" ::");
-    for (int i = 0; i < regs * inner; i++) {
-        fj_buf_printf(line, "%s\"%s\"(%.*s[%d]", i ? ", " : "", constraint, watch->name.n,
-                      watch->name.p, (int)(i / inner));
-        if (watch->inner >= 0)
-            fj_buf_printf(line, "[%d]", (int)(i % inner));
-        fj_buf_puts(line, ")");
-    }
-    fj_buf_puts(line, ");");
-    fj_output_line(&r->body, (struct fj_str){line->data, (int)line->len},
-                   (struct fj_line){unit->name, op->line});
-    return FAJIT_OK;
+        fj_output_line(&r->body, (struct fj_str){r->line.data, (int)r->line.len},
+                       (struct fj_line){unit->name, op->line});
+    return place(unit, op, status);
 }
 
 // --- Control ---

@@ -227,11 +227,11 @@ static void watch_lines(void **state)
     check_text(text, "constexpr int kM = 64;\n\nkM;\n");
     watches = true;
     check_text(text, "constexpr int kM = 64;\n\n"
-                     "    asm volatile(\"// fj_watch S 64 128 acc %0 %1\" ::\"f\"(S[0]), "
+                     "    asm volatile(\"// fj_watch S 64 128 acc 2 %0 %1\" ::\"f\"(S[0]), "
                      "\"f\"(S[1]));\n"
-                     "    asm volatile(\"// fj_watch A 64 64 u32 %0 %1 %2 %3\" ::\"r\"(A[0][0]), "
+                     "    asm volatile(\"// fj_watch A 64 64 u32 2x2 %0 %1 %2 %3\" ::\"r\"(A[0][0]), "
                      "\"r\"(A[0][1]), \"r\"(A[1][0]), \"r\"(A[1][1]));\n"
-                     "    asm volatile(\"// fj_watch l 64 1 row %0\" ::\"f\"(l[0]));\nkM;\n");
+                     "    asm volatile(\"// fj_watch l 64 1 row 1 %0\" ::\"f\"(l[0]));\nkM;\n");
     reset();
     watches = true;
     check_failure("//@prelude\n//@watch S [1, 1]\n", "t.cu:2: the watch does not say");
