@@ -24,6 +24,7 @@ struct fj_emu_family {
 
 extern const struct fj_emu_family fj_emu_move_families[];
 extern const struct fj_emu_family fj_emu_memory_families[];
+extern const struct fj_emu_family fj_emu_round_families[];
 extern const struct fj_emu_family fj_emu_control_families[];
 extern const struct fj_emu_family fj_emu_sync_families[];
 extern const struct fj_emu_family fj_emu_mbar_families[];

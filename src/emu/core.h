@@ -209,6 +209,10 @@ struct fj_emu_op {
     const char *operands;
 };
 
+// insn->flags of 16-bit arithmetic.
+#define FJ_EMU_HALF_FTZ 1
+#define FJ_EMU_HALF_SAT 2
+
 // Records a fault of `lane` (-1: the warp) at `in` and stops the unit. Returns NULL.
 const struct fj_emu_insn *fj_emu_stop(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
                                       enum fj_emu_fault_kind kind, const char *fmt, ...)

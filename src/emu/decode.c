@@ -118,6 +118,25 @@ static void normal_name(const char *op, char *name, size_t cap)
         *global = '\0';
 }
 
+static bool cut_part(char *name, const char *part)
+{
+    char *at = strstr(name, part);
+    if (at == NULL)
+        return false;
+    memmove(at, at + strlen(part), strlen(at + strlen(part)) + 1);
+    return true;
+}
+
+// 16-bit arithmetic takes .ftz and .sat as flags, for its table has no rows of them.
+static uint8_t half_fixes(char *name)
+{
+    const char *type = fj_emu_last_part(name);
+    if (strncmp(name, "cvt", 3) == 0 || strstr(type, "f16") == NULL)
+        return 0;
+    const bool ftz = cut_part(name, ".ftz"), sat = cut_part(name, ".sat");
+    return (uint8_t)((ftz ? FJ_EMU_HALF_FTZ : 0) | (sat ? FJ_EMU_HALF_SAT : 0));
+}
+
 // Whether the registers have the widths the table's row wants; cvt also takes wider ones.
 static bool widths_match(const struct fj_emu_build *b, const struct fj_emu_op *op)
 {
@@ -139,6 +158,7 @@ static bool decode_from_table(struct fj_emu_build *b, const struct fj_ptx_insn *
     normal_name(src->op, name, sizeof(name));
     if (strncmp(name, "setp", 4) == 0)
         return false;
+    const uint8_t fixes = half_fixes(name);
     const struct fj_emu_op *op = fj_emu_find_op(b, name, src->n_ops);
     if (op == NULL || (strncmp(name, "cvt", 3) == 0 && !widths_match(b, op)))
         return false;
@@ -147,13 +167,14 @@ static bool decode_from_table(struct fj_emu_build *b, const struct fj_ptx_insn *
             return false;
     }
     fj_emu_decode_op(b, op);
+    b->code->insns[b->code->n_insns - 1].flags = fixes;
     b->code->info[b->code->n_insns - 1].class = class_of_op(op);
     return true;
 }
 
 static const struct fj_emu_family *const families[] = {
     fj_emu_move_families, fj_emu_memory_families, fj_emu_control_families, fj_emu_sync_families,
-    fj_emu_mbar_families, fj_emu_async_families,  fj_emu_matrix_families,
+    fj_emu_mbar_families, fj_emu_async_families,  fj_emu_matrix_families,  fj_emu_round_families,
 };
 
 static void decode_one(struct fj_emu_build *b, const struct fj_ptx_insn *src)

@@ -86,7 +86,7 @@ static double round_integral(double x, int mode)
 }
 
 // `steps` of the destination's spacing: all formats go through their own grid.
-static uint64_t narrow_bits(double x, int mode, int fraction, int exponent_bits)
+uint64_t fj_emu_narrow(double x, int mode, int fraction, int exponent_bits)
 {
     const int bias = (1 << (exponent_bits - 1)) - 1;
     const uint64_t sign = (uint64_t)signbit(x) << (fraction + exponent_bits);
@@ -126,22 +126,22 @@ static uint64_t to_float_bits(double x, int to, const struct convert *cv)
         x = x > 0 ? (x < 1 ? x : 1) : 0;
     switch (to) {
     case F16:
-        bits = narrow_bits(x, cv->mode, 10, 5);
+        bits = fj_emu_narrow(x, cv->mode, 10, 5);
         if (cv->satfinite && (bits & 0x7fff) == 0x7c00)
             bits -= 1;
         return bits;
     case BF16:
-        bits = narrow_bits(x, cv->mode, 7, 8);
+        bits = fj_emu_narrow(x, cv->mode, 7, 8);
         if (cv->satfinite && (bits & 0x7fff) == 0x7f80)
             bits -= 1;
         return bits;
     case TF32:
-        bits = narrow_bits(x, cv->mode, 10, 8) << 13;
+        bits = fj_emu_narrow(x, cv->mode, 10, 8) << 13;
         if (cv->satfinite && (bits & 0x7fffffff) == 0x7f800000)
             bits -= 1u << 13;
         return x != x ? 0x7fffffff : bits;
     case F32:
-        bits = narrow_bits(x, cv->mode, 23, 8);
+        bits = fj_emu_narrow(x, cv->mode, 23, 8);
         return cv->ftz && (bits & 0x7f800000) == 0 ? bits & 0x80000000 : bits;
     default:
         memcpy(&bits, &x, sizeof(bits));
@@ -296,6 +296,10 @@ static bool modifiers(const char *op, int count, struct convert *cv)
 void fj_emu_decode_cvt(struct fj_emu_build *b, const struct fj_ptx_insn *src)
 {
     char to[16] = "", from[16] = "";
+    if (fj_emu_has(src->op, ".e4m3x2") || fj_emu_has(src->op, ".e5m2x2")) {
+        fj_emu_decode_fp8(b, src);
+        return;
+    }
     int count = 1;
     for (const char *at = src->op; *at != '\0'; at++)
         count += *at == '.';

@@ -396,6 +396,7 @@ const struct fj_emu_family fj_emu_move_families[] = {
     {"mapa", FJ_EMU_CLASS_INT, decode_mapa},
     {"cvt", FJ_EMU_CLASS_CONVERT, fj_emu_decode_cvt},
     {"setp", FJ_EMU_CLASS_INT, fj_emu_decode_setp},
+    {"set", FJ_EMU_CLASS_INT, fj_emu_decode_set},
     {"shfl", FJ_EMU_CLASS_MOVE, fj_emu_decode_shfl},
     {"vote", FJ_EMU_CLASS_MOVE, fj_emu_decode_vote},
     {"activemask", FJ_EMU_CLASS_MOVE, fj_emu_decode_vote},

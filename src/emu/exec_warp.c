@@ -1,48 +1,8 @@
-// Exchanges between the lanes of a warp, and setp's decoding.
+// Exchanges between the lanes of a warp.
 #include <string.h>
 
 #include "emu/access.h"
 #include "emu/ops.h"
-
-void fj_emu_decode_setp(struct fj_emu_build *b, const struct fj_ptx_insn *src)
-{
-    char compare[16], name[64];
-    if (!fj_emu_operand_count(b, 3, 4) || !fj_emu_part(src->op, 1, compare, sizeof(compare)))
-        return;
-    const int how = fj_emu_has(src->op, ".and")   ? 1
-                    : fj_emu_has(src->op, ".or")  ? 2
-                    : fj_emu_has(src->op, ".xor") ? 3
-                                                  : 0;
-    const char *type = fj_emu_last_part(src->op);
-    const bool ftz = fj_emu_has(src->op, ".ftz") && strcmp(type, "f32") == 0;
-    if (strlen(type) > 8 || (how != 0) != (src->n_ops == 4)) {
-        fj_emu_build_unknown(b);
-        return;
-    }
-    strcpy(name, "setp.");
-    strcat(name, compare);
-    strcat(name, ftz ? ".ftz." : ".");
-    strcat(name, type);
-    const struct fj_emu_op *op = fj_emu_find_op(b, name, 2);
-    if (op == NULL) {
-        fj_emu_build_unknown(b);
-        return;
-    }
-    struct fj_emu_insn *in = fj_emu_emit(b, op->fn);
-    in->flags = (uint8_t)how;
-    in->o[1] = FJ_EMU_NONE;
-    const struct fj_ptx_operand *p = &src->ops[0];
-    fj_emu_bind_dst(b, 0, p->kind == FJ_PTX_OP_PAIR ? &p->sub[0] : p, 1);
-    if (p->kind == FJ_PTX_OP_PAIR)
-        fj_emu_bind_dst(b, 1, &p->sub[1], 1);
-    const int bits = op->operands[0] == 'd' ? 64 : 32;
-    const size_t len = strlen(type);
-    const int cut = strcmp(type + len - 2, "16") == 0 ? 16 : bits;
-    fj_emu_bind_src(b, 2, &src->ops[1], bits, cut);
-    fj_emu_bind_src(b, 3, &src->ops[2], bits, cut);
-    if (how != 0)
-        fj_emu_bind_src(b, 4, &src->ops[3], 1, 1);
-}
 
 // The lanes of a .sync mask must be exactly those here: hardware waits, then the result is that
 // of lanes which never came.

@@ -18,6 +18,15 @@ static inline float relu(float x)
     return x > 0 ? x : x != x ? x : 0;
 }
 
+#define f16_EXPONENT 0x7c00
+#define bf16_EXPONENT 0x7f80
+
+// A subnormal, whose exponent bits are zero, becomes a zero of its sign.
+static inline uint32_t fix_in(uint32_t half, uint32_t exponent, int flags)
+{
+    return flags & FJ_EMU_HALF_FTZ && !(half & exponent) ? half & 0x8000 : half;
+}
+
 // A TwoSum tells which way the fp64 sum was rounded; its last bit is then made sticky.
 static inline float fused(float x, float y, float z)
 {
@@ -44,12 +53,38 @@ static inline float fused(float x, float y, float z)
         (void)x, (void)y, (void)z;                                                                 \
         return (expr)&0xffff;                                                                      \
     }                                                                                              \
+    static uint32_t name##_##format##_fixed(uint32_t a, uint32_t b, uint32_t c, int flags)         \
+    {                                                                                              \
+        const uint32_t exponent = format##_EXPONENT;                                               \
+        uint32_t d = name##_##format##_one(fix_in(a, exponent, flags), fix_in(b, exponent, flags), \
+                                           fix_in(c, exponent, flags));                            \
+        d = fix_in(d, exponent, flags);                                                            \
+        if (!(flags & FJ_EMU_HALF_SAT))                                                            \
+            return d;                                                                              \
+        const float value = fj_emu_from_##format(d);                                               \
+        return value > 0 ? (value < 1 ? d : fj_emu_to_##format(1)) : 0;                            \
+    }                                                                                              \
+    FJ_EMU_HANDLER(name##_##format##_x)                                                            \
+    {                                                                                              \
+        uint32_t *d = fj_emu_r32(w, in->o[0]);                                                     \
+        const uint32_t *a = fj_emu_r32(w, in->o[1]), *b = n > 1 ? fj_emu_r32(w, in->o[2]) : a;     \
+        const uint32_t *c = n > 2 ? fj_emu_r32(w, in->o[3]) : a;                                   \
+        const int flags = in->flags;                                                               \
+        FJ_EMU_EACH(w, const uint32_t low = name##_##format##_fixed(a[l] & 0xffff, b[l] & 0xffff,  \
+                                                                    c[l] & 0xffff, flags);         \
+                    const uint32_t high =                                                          \
+                        name##_##format##_fixed(a[l] >> 16, b[l] >> 16, c[l] >> 16, flags);        \
+                    d[l] = low | high << 16);                                                      \
+        return in + 1;                                                                             \
+    }                                                                                              \
     FJ_EMU_HANDLER(name##_##format)                                                                \
     {                                                                                              \
         uint32_t *d = fj_emu_r32(w, in->o[0]);                                                     \
         const uint32_t *a = fj_emu_r32(w, in->o[1]), *b = n > 1 ? fj_emu_r32(w, in->o[2]) : a;     \
         const uint32_t *c = n > 2 ? fj_emu_r32(w, in->o[3]) : a;                                   \
-        FJ_EMU_EACH(w, d[l] = name##_##format##_one(a[l] & 0xffff, b[l] & 0xffff, c[l] & 0xffff)); \
+        const int flags = in->flags;                                                               \
+        FJ_EMU_EACH(w, d[l] = name##_##format##_fixed(a[l] & 0xffff, b[l] & 0xffff, c[l] & 0xffff, \
+                                                      flags));                                     \
         return in + 1;                                                                             \
     }                                                                                              \
     FJ_EMU_HANDLER(name##_##format##x2)                                                            \
@@ -57,6 +92,8 @@ static inline float fused(float x, float y, float z)
         uint32_t *d = fj_emu_r32(w, in->o[0]);                                                     \
         const uint32_t *a = fj_emu_r32(w, in->o[1]), *b = n > 1 ? fj_emu_r32(w, in->o[2]) : a;     \
         const uint32_t *c = n > 2 ? fj_emu_r32(w, in->o[3]) : a;                                   \
+        if (in->flags != 0)                                                                        \
+            return name##_##format##_x(w, in);                                                     \
         FJ_EMU_EACH(w, const uint32_t low =                                                        \
                            name##_##format##_one(a[l] & 0xffff, b[l] & 0xffff, c[l] & 0xffff);     \
                     const uint32_t high =                                                          \
@@ -105,7 +142,6 @@ const struct fj_emu_op FJ_EMU_TABLE(fj_emu_half_ops)[] = {
     ROWS("min.NaN", min_nan, "w=ww"),
     ROWS("max.NaN", max_nan, "w=ww"),
     ROWS("ex2.approx", ex2, "w=w"),
-    ROWS("ex2.approx.ftz", ex2, "w=w"),
     ROWS("tanh.approx", tanh, "w=w"),
     {NULL, NULL, NULL},
 };

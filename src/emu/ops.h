@@ -15,6 +15,11 @@ void fj_emu_decode_shfl(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_vote(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_match(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_redux(struct fj_emu_build *b, const struct fj_ptx_insn *src);
+void fj_emu_decode_fp8(struct fj_emu_build *b, const struct fj_ptx_insn *src);
+void fj_emu_decode_set(struct fj_emu_build *b, const struct fj_ptx_insn *src);
+// The bits of x in a format of that many fraction and exponent bits; modes 0 to nearest even, 1
+// toward zero, 2 down, 3 up, 4 to nearest, ties away.
+uint64_t fj_emu_narrow(double x, int mode, int fraction, int exponent_bits);
 void fj_emu_decode_cvt(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 // The head of block `block`, before its first instruction.
 void fj_emu_emit_block(struct fj_emu_build *b, uint32_t block);
