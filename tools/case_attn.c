@@ -292,7 +292,10 @@ static void compare_output(const struct fcase *c, const struct references *r,
                     }
                 }
     result->checked = i;
-    result->bound = 2 * result->plain_error + 2 * (ulp(c->problem.attn.dtype, largest + 0.3) / 2);
+    // At logits of 2e5 one unit in the last place of fp32 is a percent of p. It rules both
+    // evaluations, and over few rows the ratio of two such maxima is luck.
+    double factor = c->options.values == CASE_EXTREME ? 3 : 2;
+    result->bound = factor * result->plain_error + ulp(c->problem.attn.dtype, largest + 0.3);
 }
 
 static bool compare_lse(const struct fcase *c, const struct references *r,
