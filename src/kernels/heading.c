@@ -65,9 +65,14 @@ static void write_config(const struct fj_config *config, struct fj_buf *ret_text
 
 static void write_command(const struct fj_choice *choice, int cc, struct fj_buf *ret_text)
 {
-    fj_buf_puts(ret_text, "//   fajit-inspect render ");
-    fj_problem_print(&choice->problem, ret_text);
-    fj_buf_printf(ret_text, " --arch sm_%d", cc);
+    static const char start[] = "//   fajit-inspect render ";
+    struct fj_buf problem = {0};
+    fj_problem_print(&choice->problem, &problem);
+    bool fits = sizeof(start) - 1 + problem.len + sizeof(" --arch sm_120 \\") - 1 <= COLUMNS;
+    fj_buf_printf(ret_text, "%s%s%s --arch sm_%d", start, problem.data ? problem.data : "",
+                  fits ? "" : " \\\n//      ", cc);
+    ret_text->failed |= problem.failed;
+    fj_buf_free(&problem);
     write_config(&choice->config, ret_text);
     fj_buf_puts(ret_text, "\n");
 }

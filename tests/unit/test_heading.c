@@ -103,6 +103,18 @@ static void test_gemm_heading(void **state)
     fj_buf_free(&text);
 }
 
+static void test_long_command_is_broken(void **state)
+{
+    (void)state;
+    struct fj_choice choice = chosen(
+        &attn_class, "attn:bf16,d192/128,causal=tl,seqlens=k,lse,align=2,variant=v2", "bm=128");
+    struct fj_buf text = heading_of(&choice);
+    assert_non_null(strstr(text.data, ",align=2 \\\n//       --arch sm_90 \\\n//       --config "));
+    for (char *line = strtok(text.data, "\n"); line; line = strtok(NULL, "\n"))
+        assert_true(strlen(line) <= 100);
+    fj_buf_free(&text);
+}
+
 // What a launch may change leaves no trace.
 static void test_run_time_words_do_not_show(void **state)
 {
@@ -169,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attn_heading),
         cmocka_unit_test(test_gemm_heading),
+        cmocka_unit_test(test_long_command_is_broken),
         cmocka_unit_test(test_run_time_words_do_not_show),
         cmocka_unit_test(test_baked_words_show),
         cmocka_unit_test(test_long_configurations),
