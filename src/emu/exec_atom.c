@@ -36,6 +36,7 @@ enum atom_type {
     TYPE_F16X2,
     TYPE_BF16X2,
     TYPE_B16,
+    TYPE_F32_FTZ, // of global memory; has no name of its own
 };
 
 static const struct {
@@ -58,10 +59,22 @@ static uint32_t add_halves(uint32_t a, uint32_t b, int type)
     return r;
 }
 
+// Global memory adds flush subnormals, shared memory's do not.
+static uint32_t flush(uint32_t bits, bool ftz)
+{
+    return ftz && !(bits & 0x7f800000u) ? bits & 0x80000000u : bits;
+}
+
+static uint32_t add_floats(uint32_t a, uint32_t b, bool ftz)
+{
+    const float sum = fj_emu_float(flush(a, ftz)) + fj_emu_float(flush(b, ftz));
+    return sum != sum ? 0x7fffffffu : flush(fj_emu_bits(sum), ftz);
+}
+
 static uint64_t add(uint64_t a, uint64_t b, int type)
 {
-    if (type == TYPE_F32)
-        return fj_emu_bits(fj_emu_float((uint32_t)a) + fj_emu_float((uint32_t)b));
+    if (type == TYPE_F32 || type == TYPE_F32_FTZ)
+        return add_floats((uint32_t)a, (uint32_t)b, type == TYPE_F32_FTZ);
     if (type == TYPE_F64) {
         double x, y;
         memcpy(&x, &a, sizeof(x));
@@ -70,7 +83,8 @@ static uint64_t add(uint64_t a, uint64_t b, int type)
         memcpy(&a, &x, sizeof(a));
         return a;
     }
-    return type >= TYPE_F16 ? add_halves((uint32_t)a, (uint32_t)b, type) : a + b;
+    return type >= TYPE_F16 && type <= TYPE_BF16X2 ? add_halves((uint32_t)a, (uint32_t)b, type)
+                                                   : a + b;
 }
 
 static bool less(uint64_t a, uint64_t b, int type)
@@ -131,6 +145,14 @@ struct atom {
     bool returns;
 };
 
+static bool is_shared(const struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane)
+{
+    const int space = in->flags & FJ_EMU_SPACE;
+    return space == FJ_PTX_SHARED ||
+           (space == FJ_PTX_GENERIC &&
+            (fj_emu_address(w, in, 0, lane) & FJ_EMU_WINDOW_MASK) == FJ_EMU_WINDOW_SHARED);
+}
+
 // The further operands: n results when it returns, n values, then n compare-and-swap values.
 static const struct fj_emu_insn *atom(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
@@ -149,7 +171,9 @@ static const struct fj_emu_insn *atom(struct fj_emu_warp *w, const struct fj_emu
             const uint64_t c = a->bytes == 8 ? fj_emu_r64(w, vc)[l] : fj_emu_r32(w, vc)[l];
             const uint64_t mask = a->bytes == 2 ? 0xffff : UINT64_MAX;
             void *at = (void *)(uintptr_t)(host[l] + (uint64_t)a->bytes * i);
-            const uint64_t old = update(at, a->bytes, a->op, a->type, b & mask, c & mask);
+            const bool ftz = a->type == TYPE_F32 && !is_shared(w, in, (int)l);
+            const int type = ftz ? TYPE_F32_FTZ : a->type;
+            const uint64_t old = update(at, a->bytes, a->op, type, b & mask, c & mask);
             if (a->returns && a->bytes == 8)
                 fj_emu_r64(w, ext[i])[l] = old;
             else if (a->returns)

@@ -214,6 +214,8 @@ static uint64_t convert_one(uint64_t value, const struct convert *cv)
     if (!from_float)
         return to_float_bits(integer_to_double(value, cv->from, cv->to == F64), cv->to, cv);
     const double x = widen(cv->from, value, cv->ftz);
+    if (cv->from == F64 && cv->to == F32 && x != x && !cv->sat)
+        return fj_emu_bits((float)x); // keeps what fits of the payload
     if (!to_float)
         return float_to_integer(x, cv);
     return to_float_bits(cv->to_integer ? round_integral(x, cv->mode) : x, cv->to, cv);

@@ -162,9 +162,25 @@ static void decode_rounded(struct fj_emu_build *b, const struct fj_ptx_insn *src
         fj_emu_bind_src(b, i, &src->ops[i], bits, bits);
 }
 
+static void decode_integer_or_rounded(struct fj_emu_build *b, const struct fj_ptx_insn *src)
+{
+    if (fj_emu_last_part(src->op)[0] == 'f')
+        decode_rounded(b, src);
+    else
+        fj_emu_decode_carry(b, src);
+}
+
 const struct fj_emu_family fj_emu_round_families[] = {
-    {"add", FJ_EMU_CLASS_FLOAT, decode_rounded},    {"sub", FJ_EMU_CLASS_FLOAT, decode_rounded},
-    {"mul", FJ_EMU_CLASS_FLOAT, decode_rounded},    {"div", FJ_EMU_CLASS_FLOAT, decode_rounded},
-    {"fma", FJ_EMU_CLASS_FLOAT, decode_rounded},    {"rcp", FJ_EMU_CLASS_SPECIAL, decode_rounded},
-    {"sqrt", FJ_EMU_CLASS_SPECIAL, decode_rounded}, {NULL, 0, NULL},
+    {"add", FJ_EMU_CLASS_FLOAT, decode_integer_or_rounded},
+    {"sub", FJ_EMU_CLASS_FLOAT, decode_integer_or_rounded},
+    {"addc", FJ_EMU_CLASS_INT, fj_emu_decode_carry},
+    {"subc", FJ_EMU_CLASS_INT, fj_emu_decode_carry},
+    {"mad", FJ_EMU_CLASS_INT, fj_emu_decode_carry},
+    {"madc", FJ_EMU_CLASS_INT, fj_emu_decode_carry},
+    {"mul", FJ_EMU_CLASS_FLOAT, decode_rounded},
+    {"div", FJ_EMU_CLASS_FLOAT, decode_rounded},
+    {"fma", FJ_EMU_CLASS_FLOAT, decode_rounded},
+    {"rcp", FJ_EMU_CLASS_SPECIAL, decode_rounded},
+    {"sqrt", FJ_EMU_CLASS_SPECIAL, decode_rounded},
+    {NULL, 0, NULL},
 };

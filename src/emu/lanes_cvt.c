@@ -11,7 +11,7 @@ FJ_EMU_UNARY(f32_s32, float, int32_t, (float)a)
 FJ_EMU_UNARY(f32_u32, float, uint32_t, (float)a)
 FJ_EMU_UNARY(f32_f16, uint32_t, uint32_t,
              (a & 0x7fff) > 0x7c00 ? 0x7fffffffu : fj_emu_bits(fj_emu_from_f16(a)))
-FJ_EMU_UNARY(f32_bf16, uint32_t, uint32_t, (a & 0x7fff) > 0x7f80 ? 0x7fffffffu : a << 16)
+FJ_EMU_UNARY(f32_bf16, uint32_t, uint32_t, a << 16)
 FJ_EMU_UNARY(f16_f32, uint32_t, float, fj_emu_to_f16(a))
 FJ_EMU_UNARY(bf16_f32, uint32_t, float, fj_emu_to_bf16(a))
 
@@ -24,7 +24,7 @@ static inline uint32_t to_tf32(uint32_t a, bool away)
 {
     const uint32_t u = a & 0x7fffffffu;
     const uint32_t rounded = (a + (away ? 0x1000 : 0xfff + (a >> 13 & 1))) & ~0x1fffu;
-    return u > 0x7f800000u ? 0x7fffffffu : u == 0x7f800000u ? a : rounded;
+    return u >= 0x7f800000u ? a & ~0x1fffu : rounded; // of a NaN the hardware cuts bits off, too
 }
 
 FJ_EMU_UNARY(tf32_rna, uint32_t, uint32_t, to_tf32(a, true))

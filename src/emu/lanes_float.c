@@ -96,12 +96,11 @@ F32_BINARY(min_nan_f32, KEEP, KEEP, either_nan(a, b, lesser(a, b)))
 F32_BINARY(max_nan_f32, KEEP, KEEP, either_nan(a, b, greater(a, b)))
 F32_TERNARY(min3_f32, KEEP, KEEP, lesser(lesser(a, b), c))
 F32_TERNARY(max3_f32, KEEP, KEEP, greater(greater(a, b), c))
-F32_BINARY(copysign_f32, KEEP, KEEP,
-           fj_emu_float((fj_emu_bits(b) & 0x7fffffffu) | (fj_emu_bits(a) & 0x80000000u)))
+// A NaN keeps its payload.
+FJ_EMU_BINARY(copysign_f32, uint32_t, uint32_t, uint32_t, (b & 0x7fffffffu) | (a & 0x80000000u))
 
-// Signs are bits: a NaN keeps its payload.
-FJ_EMU_UNARY(neg_f32, uint32_t, uint32_t, a ^ 0x80000000u)
-FJ_EMU_UNARY(abs_f32, uint32_t, uint32_t, a & 0x7fffffffu)
+F32_UNARY(neg_f32, KEEP, KEEP, -a)
+F32_UNARY(abs_f32, KEEP, KEEP, fj_emu_float(fj_emu_bits(a) & 0x7fffffffu))
 F32_UNARY(neg_f32_ftz, flush, KEEP, -a)
 F32_UNARY(abs_f32_ftz, flush, KEEP, fj_emu_float(fj_emu_bits(a) & 0x7fffffffu))
 

@@ -18,13 +18,23 @@ static inline float relu(float x)
     return x > 0 ? x : x != x ? x : 0;
 }
 
-#define f16_EXPONENT 0x7c00
-#define bf16_EXPONENT 0x7f80
-
-// A subnormal, whose exponent bits are zero, becomes a zero of its sign.
-static inline uint32_t fix_in(uint32_t half, uint32_t exponent, int flags)
+// .ftz is there for fp16 only. Results are flushed by their size before rounding.
+static inline uint32_t flush_in(uint32_t half, int flags)
 {
-    return flags & FJ_EMU_HALF_FTZ && !(half & exponent) ? half & 0x8000 : half;
+    return flags & FJ_EMU_HALF_FTZ && !(half & 0x7c00) ? half & 0x8000 : half;
+}
+
+static inline float flush_out(float value, int flags)
+{
+    const float zero = fj_emu_float(fj_emu_bits(value) & 0x80000000u);
+    const bool tiny = value < 0x1p-14f && value > -0x1p-14f;
+    return flags & FJ_EMU_HALF_FTZ && tiny ? zero : value;
+}
+
+static inline float saturate(float value, int flags)
+{
+    const float cut = value > 0 ? (value < 1 ? value : 1) : 0;
+    return flags & FJ_EMU_HALF_SAT ? cut : value;
 }
 
 // A TwoSum tells which way the fp64 sum was rounded; its last bit is then made sticky.
@@ -46,65 +56,42 @@ static inline float fused(float x, float y, float z)
 // Each operation for one half and for a pair, in both formats. `x y z` are the values, `a b` the
 // bits of the halves; `to` rounds.
 #define HALF(name, format, n, expr)                                                                \
-    static inline uint32_t name##_##format##_one(uint32_t a, uint32_t b, uint32_t c)               \
+    static inline uint32_t name##_##format##_one(uint32_t a, uint32_t b, uint32_t c, int flags)    \
     {                                                                                              \
+        a = flush_in(a, flags), b = flush_in(b, flags), c = flush_in(c, flags);                    \
         const float x = fj_emu_from_##format(a), y = fj_emu_from_##format(b);                      \
         const float z = fj_emu_from_##format(c);                                                   \
         (void)x, (void)y, (void)z;                                                                 \
         return (expr)&0xffff;                                                                      \
     }                                                                                              \
-    static uint32_t name##_##format##_fixed(uint32_t a, uint32_t b, uint32_t c, int flags)         \
+    static inline uint32_t name##_##format##_two(uint32_t a, uint32_t b, uint32_t c, int flags)    \
     {                                                                                              \
-        const uint32_t exponent = format##_EXPONENT;                                               \
-        uint32_t d = name##_##format##_one(fix_in(a, exponent, flags), fix_in(b, exponent, flags), \
-                                           fix_in(c, exponent, flags));                            \
-        d = fix_in(d, exponent, flags);                                                            \
-        if (!(flags & FJ_EMU_HALF_SAT))                                                            \
-            return d;                                                                              \
-        const float value = fj_emu_from_##format(d);                                               \
-        return value > 0 ? (value < 1 ? d : fj_emu_to_##format(1)) : 0;                            \
+        return name##_##format##_one(a & 0xffff, b & 0xffff, c & 0xffff, flags) |                  \
+               name##_##format##_one(a >> 16, b >> 16, c >> 16, flags) << 16;                      \
     }                                                                                              \
-    FJ_EMU_HANDLER(name##_##format##_x)                                                            \
+    HALF_HANDLER(name##_##format, name##_##format##_one, 0xffff, n)                                \
+    HALF_HANDLER(name##_##format##x2, name##_##format##_two, 0xffffffff, n)
+
+// The usual case, without flags, gets a loop of its own.
+#define HALF_HANDLER(name, one, mask, n)                                                           \
+    FJ_EMU_HANDLER(name)                                                                           \
     {                                                                                              \
         uint32_t *d = fj_emu_r32(w, in->o[0]);                                                     \
         const uint32_t *a = fj_emu_r32(w, in->o[1]), *b = n > 1 ? fj_emu_r32(w, in->o[2]) : a;     \
         const uint32_t *c = n > 2 ? fj_emu_r32(w, in->o[3]) : a;                                   \
         const int flags = in->flags;                                                               \
-        FJ_EMU_EACH(w, const uint32_t low = name##_##format##_fixed(a[l] & 0xffff, b[l] & 0xffff,  \
-                                                                    c[l] & 0xffff, flags);         \
-                    const uint32_t high =                                                          \
-                        name##_##format##_fixed(a[l] >> 16, b[l] >> 16, c[l] >> 16, flags);        \
-                    d[l] = low | high << 16);                                                      \
-        return in + 1;                                                                             \
-    }                                                                                              \
-    FJ_EMU_HANDLER(name##_##format)                                                                \
-    {                                                                                              \
-        uint32_t *d = fj_emu_r32(w, in->o[0]);                                                     \
-        const uint32_t *a = fj_emu_r32(w, in->o[1]), *b = n > 1 ? fj_emu_r32(w, in->o[2]) : a;     \
-        const uint32_t *c = n > 2 ? fj_emu_r32(w, in->o[3]) : a;                                   \
-        const int flags = in->flags;                                                               \
-        FJ_EMU_EACH(w, d[l] = name##_##format##_fixed(a[l] & 0xffff, b[l] & 0xffff, c[l] & 0xffff, \
-                                                      flags));                                     \
-        return in + 1;                                                                             \
-    }                                                                                              \
-    FJ_EMU_HANDLER(name##_##format##x2)                                                            \
-    {                                                                                              \
-        uint32_t *d = fj_emu_r32(w, in->o[0]);                                                     \
-        const uint32_t *a = fj_emu_r32(w, in->o[1]), *b = n > 1 ? fj_emu_r32(w, in->o[2]) : a;     \
-        const uint32_t *c = n > 2 ? fj_emu_r32(w, in->o[3]) : a;                                   \
-        if (in->flags != 0)                                                                        \
-            return name##_##format##_x(w, in);                                                     \
-        FJ_EMU_EACH(w, const uint32_t low =                                                        \
-                           name##_##format##_one(a[l] & 0xffff, b[l] & 0xffff, c[l] & 0xffff);     \
-                    const uint32_t high =                                                          \
-                        name##_##format##_one(a[l] >> 16, b[l] >> 16, c[l] >> 16);                 \
-                    d[l] = low | high << 16);                                                      \
+        if (flags == 0)                                                                            \
+            FJ_EMU_EACH(w, d[l] = one(a[l] & mask, b[l] & mask, c[l] & mask, 0));                  \
+        else                                                                                       \
+            FJ_EMU_EACH(w, d[l] = one(a[l] & mask, b[l] & mask, c[l] & mask, flags));              \
         return in + 1;                                                                             \
     }
 
 #define BOTH(name, n, expr_f16, expr_bf16)                                                         \
     HALF(name, f16, n, expr_f16) HALF(name, bf16, n, expr_bf16)
-#define ROUNDED(name, n, value) BOTH(name, n, fj_emu_to_f16(value), fj_emu_to_bf16(value))
+#define ROUNDED(name, n, value)                                                                    \
+    BOTH(name, n, fj_emu_to_f16(saturate(flush_out(value, flags), flags)),                         \
+         fj_emu_to_bf16(saturate(value, flags)))
 
 ROUNDED(add, 2, x + y)
 ROUNDED(sub, 2, x - y)
@@ -113,8 +100,8 @@ ROUNDED(fma, 3, fused(x, y, z))
 ROUNDED(fma_relu, 3, relu(fused(x, y, z)))
 ROUNDED(ex2, 1, exp2f(x))
 ROUNDED(tanh, 1, tanhf(x))
-BOTH(neg, 1, a ^ 0x8000, a ^ 0x8000)
-BOTH(abs, 1, a & 0x7fff, a & 0x7fff)
+BOTH(neg, 1, x != x ? 0x7fff : a ^ 0x8000, x != x ? 0x7fff : a ^ 0x8000)
+BOTH(abs, 1, x != x ? 0x7fff : a & 0x7fff, x != x ? 0x7fff : a & 0x7fff)
 BOTH(min, 2, lesser_half(a, b, x, y), lesser_half(a, b, x, y))
 BOTH(max, 2, greater_half(a, b, x, y), greater_half(a, b, x, y))
 BOTH(min_nan, 2, x != x || y != y ? 0x7fff : lesser_half(a, b, x, y),

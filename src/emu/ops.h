@@ -15,6 +15,7 @@ void fj_emu_decode_shfl(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_vote(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_match(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_redux(struct fj_emu_build *b, const struct fj_ptx_insn *src);
+void fj_emu_decode_carry(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_fp8(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 void fj_emu_decode_set(struct fj_emu_build *b, const struct fj_ptx_insn *src);
 // The bits of x in a format of that many fraction and exponent bits; modes 0 to nearest even, 1
