@@ -18,6 +18,7 @@ int fajit_cache_stats(struct fajit_ctx *ctx, struct fajit_cache_stats *ret_stats
         .max_bytes = disk.max_bytes,
         .memory_hits = atomic_load(&counters->memory_hits),
         .disk_hits = atomic_load(&counters->disk_hits),
+        .pack_hits = atomic_load(&counters->pack_hits),
         .misses = atomic_load(&counters->misses),
         .compiles = atomic_load(&counters->compiles),
         .corrupt = disk.corrupt,

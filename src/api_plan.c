@@ -93,6 +93,7 @@ static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *proble
                             &plan->kernel, &hit);
     if (err)
         return err;
+    fj_ctx_note_problem(plan->ctx, &own);
     plan->loaded = jit->has_device && !params->no_load;
     plan->origin = hit ? FAJIT_FROM_MEMORY : plan->kernel->origin;
     if (!hit)

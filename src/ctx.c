@@ -163,6 +163,8 @@ static int read_environment(struct fajit_ctx_params *params)
     params->template_dir = or_env(params->template_dir, "FAJIT_TEMPLATE_DIR");
     params->nvrtc_path = or_env(params->nvrtc_path, "FAJIT_NVRTC");
     params->dump_dir = or_env(params->dump_dir, "FAJIT_DUMP");
+    params->pack_path = or_env(params->pack_path, "FAJIT_PACK_PATH");
+    params->record_path = or_env(params->record_path, "FAJIT_RECORD");
     params->no_compile = params->no_compile || env_flag("FAJIT_NO_COMPILE");
     params->emulated_check = params->emulated_check || env_flag("FAJIT_EMU_CHECK");
     return err;
@@ -283,7 +285,11 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
             .log = &jit->log,
         },
         &jit->disk);
-    return err ? err : open_tune(ctx, params);
+    if (err == 0)
+        err = open_tune(ctx, params);
+    if (err == 0)
+        fj_ctx_open_packs(ctx, params->pack_path);
+    return err;
 }
 
 int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *params,
@@ -333,6 +339,7 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
     struct fj_jit *jit = &(*ctx)->jit;
     if (jit->mem)
         fj_mem_destroy(&jit->mem, free_kernel, jit);
+    fj_ctx_close_packs(*ctx);
     fj_tune_close(&(*ctx)->tune);
     if (jit->disk)
         fj_disk_close(&jit->disk);
@@ -342,6 +349,9 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
     free((*ctx)->dump_dir);
     free((*ctx)->nvrtc_path);
     free((*ctx)->cache_dir);
+    free((*ctx)->record_path);
+    fj_ctx_forget_problems(*ctx);
+    pthread_mutex_destroy(&(*ctx)->mutex);
     free(*ctx);
     *ctx = NULL;
 }

@@ -3,6 +3,7 @@
 #define FJ_CTX_H
 
 #include "autotune/tune.h"
+#include "base/thread.h"
 #include "jit.h"
 
 struct fajit_ctx {
@@ -11,6 +12,10 @@ struct fajit_ctx {
     bool emulated_check;
     enum fajit_tune_mode tune_mode; // never DEFAULT
     struct fj_tune *tune;
+    char *record_path; // FAJIT_RECORD; NULL: none
+    fj_mutex mutex;    // of the list below
+    char **noted;      // problems written there
+    int noted_count;
     char *template_dir, *dump_dir, *nvrtc_path, *cache_dir; // own copies; NULL when unset
 };
 
@@ -30,6 +35,14 @@ void fj_ctx_nvrtc(struct fajit_ctx *ctx, char ret_text[16]);
 // fajit_ctx_create with a driver of the caller's own, such as a test's; NULL: libcuda.
 int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *params,
                   struct fajit_ctx **ret_ctx);
+
+// Opens the packs of a colon-separated list of files and directories; unusable ones are logged.
+void fj_ctx_open_packs(struct fajit_ctx *ctx, const char *pack_path);
+void fj_ctx_close_packs(struct fajit_ctx *ctx);
+
+// Appends the problem to record_path, once per context.
+void fj_ctx_note_problem(struct fajit_ctx *ctx, const struct fj_problem *problem);
+void fj_ctx_forget_problems(struct fajit_ctx *ctx);
 
 // Copies a caller's versioned struct into the library's: missing fields become zero.
 // FAJIT_E_INVAL when struct_size is 0, or when a newer caller set fields unknown here.

@@ -6,13 +6,16 @@
 
 #include "cache/disk.h"
 #include "cache/mem.h"
+#include "cache/pack.h"
 #include "codegen/template.h"
 #include "cuda/module.h"
 #include "cuda/nvrtc.h"
 #include "kernels/kernel.h"
 
+#define FJ_PACKS_MAX 32
+
 struct fj_jit_counters {
-    atomic_uint_least64_t memory_hits, disk_hits, misses, compiles;
+    atomic_uint_least64_t memory_hits, disk_hits, pack_hits, misses, compiles;
 };
 
 // What the pipeline works with; owned by a context.
@@ -26,6 +29,8 @@ struct fj_jit {
     struct fj_gpu gpu; // of the device, or the model compiled for
     struct fj_mem *mem;
     struct fj_disk *disk;
+    struct fj_pack *packs[FJ_PACKS_MAX]; // read-only layers behind the directory, in order
+    int pack_count;
     struct fj_jit_counters counters;
     _Atomic(const struct fj_nvrtc *) nvrtc; // NULL until something was compiled
 };

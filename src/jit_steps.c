@@ -164,6 +164,22 @@ static bool take_entry(struct fj_kernel *kernel, const struct fj_entry *entry)
     return true;
 }
 
+static bool from_packs(struct fj_jit *jit, struct fj_kernel *kernel)
+{
+    struct fj_buf bytes = {0};
+    struct fj_entry entry;
+    bool hit = false;
+    for (int i = 0; i < jit->pack_count && !hit; i++)
+        hit = fj_pack_get(jit->packs[i], &kernel->key, &bytes, &entry) &&
+              entry_matches_nvrtc(jit, &entry) && take_entry(kernel, &entry);
+    fj_buf_free(&bytes);
+    if (hit) {
+        kernel->origin = FAJIT_FROM_PACK;
+        atomic_fetch_add(&jit->counters.pack_hits, 1);
+    }
+    return hit;
+}
+
 bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     double start = fj_now_us();
@@ -179,7 +195,7 @@ bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel)
         fj_log(&jit->log, FAJIT_LOG_DEBUG, "%s: cache hit in %.0f us", kernel->name,
                kernel->times.disk_us);
     }
-    return hit;
+    return hit || from_packs(jit, kernel);
 }
 
 // A source that does not compile is worth a file: where dumps go, else beside the cache, which is

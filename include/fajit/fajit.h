@@ -132,6 +132,10 @@ struct fajit_ctx_params {
     void *log_user;
     enum fajit_log_level log_level; // default FAJIT_LOG_WARN when `log` is set
     enum fajit_tune_mode tune_mode;
+    const char *pack_path;   // packs, or directories of *.fjpack, separated by colons: read-only
+                             // layers behind the cache directory; default FAJIT_PACK_PATH
+    const char *record_path; // every problem planned is appended to this file, once per context:
+                             // what fajit-tune warms from; default FAJIT_RECORD
 };
 
 // Thread-safety: safe; any number of threads may use one context. It must outlive its plans.
@@ -433,6 +437,46 @@ struct fajit_cache_entry {
 FAJIT_API int fajit_cache_visit(struct fajit_ctx *ctx,
                                 int (*visit)(void *user, const struct fajit_cache_entry *entry),
                                 void *user);
+
+// Evicts least recently used entries until at most `max_bytes` are left (0: all).
+FAJIT_API int fajit_cache_gc(struct fajit_ctx *ctx, uint64_t max_bytes, uint64_t *ret_freed_bytes);
+
+// An entry with everything in it. All but `struct_size` is owned by the struct.
+struct fajit_cache_content {
+    size_t struct_size;
+    char key[65], name[160], arch[16], nvrtc[48];
+    bool is_ptx;          // the image is PTX text, else a cubin
+    int registers, spill_bytes, smem_bytes, threads;
+    int64_t created_s;    // seconds since the epoch
+    void *image;          // NUL-terminated when it is PTX
+    size_t image_bytes;
+    char *source, *log;   // rendered CUDA C, NVRTC's words; NUL-terminated, "" when not stored
+    void *memory;         // what fajit_cache_content_free frees
+};
+
+// Reads one entry of the directory or of a pack by its key, or the beginning of one (8 hex digits
+// or more) that no other entry shares. FAJIT_E_NOT_CACHED when there is none.
+FAJIT_API int fajit_cache_read(struct fajit_ctx *ctx, const char *key,
+                               struct fajit_cache_content *ret_content);
+FAJIT_API void fajit_cache_content_free(struct fajit_cache_content *content);
+
+struct fajit_pack_info {
+    size_t struct_size;
+    uint64_t entries, bytes; // of the pack
+    int records;             // tuning records in it
+    uint64_t skipped;        // unpack: entries the directory had already
+};
+
+// Writes every entry of the cache directory and every tuning record into one file, which may be
+// copied anywhere and used through `pack_path`.
+FAJIT_API int fajit_pack_write(struct fajit_ctx *ctx, const char *path,
+                               struct fajit_pack_info *ret_info);
+// Copies a pack's entries and records into the cache directory. The pack is verified first:
+// damaged ones are refused whole.
+FAJIT_API int fajit_pack_unpack(struct fajit_ctx *ctx, const char *path,
+                                struct fajit_pack_info *ret_info);
+// Reads all of a pack. FAJIT_E_IO says what is damaged.
+FAJIT_API int fajit_pack_verify(const char *path, struct fajit_pack_info *ret_info);
 
 // Writes what a person needs to know when something is not found: NVRTC and driver paths tried,
 // architectures, cache directory and its state. Free with fajit_free().
