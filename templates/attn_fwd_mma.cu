@@ -44,6 +44,7 @@
 
 //@include lib/base.cuh
 //@include lib/attention.cuh
+//@include lib/output.cuh
 //@include lib/tile_order.cuh
 //@include lib/mma.cuh
 //@include lib/cp_async.cuh
@@ -85,8 +86,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     int tiles,   // batch * heads * tiles_m
     int section, // heads walked together
     float scale)
-// clang-format on
 {
+    // clang-format on
     extern __shared__ uint4 smem[];
     const uint32 q_smem = smem_address(smem);         // [block_m, head_dim]
     const uint32 k_smem = q_smem + kBytesQ;           // [stages][block_n, head_dim]
@@ -148,7 +149,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         if (scale < 0.0f)
             negate_rows(smem);
         //@if qregs
-        uint32 q[kStepsD][kTilesM][4];
+        QueryTile q;
         load_q(q, q_smem);
         //@end
 
@@ -222,11 +223,13 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
 
         copy_wait<0>();  // a tile that sees no key has not waited for its copies
         __syncthreads(); // all of Q, K and V has been read: O takes their place
-        store_tile(O, m, l, factor, smem, o_data + batch * o_strides.batch + head * o_strides.head,
-                   o_strides.seq,
-                   //@if lse
-                   lse_data + batch * lse_strides.batch + head * lse_strides.head, lse_strides.seq,
-                   //@end
-                   row0, len_q, seq_q);
+        Output out;
+        out.o = o_data + batch * o_strides.batch + head * o_strides.head;
+        out.o_stride = o_strides.seq;
+        //@if lse
+        out.lse = lse_data + batch * lse_strides.batch + head * lse_strides.head;
+        out.lse_stride = lse_strides.seq;
+        //@end
+        store_tile(O, m, l, factor, smem, out, row0, len_q, seq_q);
     }
 }

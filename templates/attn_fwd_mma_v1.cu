@@ -33,6 +33,7 @@
 
 //@include lib/base.cuh
 //@include lib/attention.cuh
+//@include lib/output.cuh
 //@include lib/mma.cuh
 //@include lib/cp_async.cuh
 //@include lib/mma_step.cuh
@@ -71,8 +72,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     int heads,   // query heads
     int group,   // query heads that read one KV head
     float scale)
-// clang-format on
 {
+    // clang-format on
     extern __shared__ uint4 smem[];
     const uint32 q_smem = smem_address(smem);  // [block_m, head_dim]
     const uint32 k_smem = q_smem + kBytesRows; // [block_n, head_dim]
@@ -159,7 +160,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
                 float S[kTilesM][8 * kStepsN];
                 uint32 P[kTilesM][kStepsN][4];
                 //@if qregs
-                uint32 q[kStepsD][kTilesM][4];
+                QueryTile q;
                 load_q(q, q_smem);
                 multiply_qk(S, q, k_smem);
                 //@else
@@ -172,13 +173,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
 
             if (key0 + kBlockN >= keys) { // the last visit
                 __syncthreads();          // Q has been read: O takes its place
-                store_tile(O, m, l, factor, smem,
-                           o_data + batch * o_strides.batch + head * o_strides.head, o_strides.seq,
-                           //@if lse
-                           lse_data + batch * lse_strides.batch + head * lse_strides.head,
-                           lse_strides.seq,
-                           //@end
-                           row0, len_q, seq_q);
+                Output out;
+                out.o = o_data + batch * o_strides.batch + head * o_strides.head;
+                out.o_stride = o_strides.seq;
+                //@if lse
+                out.lse = lse_data + batch * lse_strides.batch + head * lse_strides.head;
+                out.lse_stride = lse_strides.seq;
+                //@end
+                store_tile(O, m, l, factor, smem, out, row0, len_q, seq_q);
                 continue;
             }
 #pragma unroll

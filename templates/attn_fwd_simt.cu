@@ -33,6 +33,7 @@
 
 //@include lib/base.cuh
 //@include lib/attention.cuh
+//@include lib/output.cuh
 //@include lib/simt_step.cuh
 
 // clang-format off
@@ -62,8 +63,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     int tiles_m, // tiles along seq_q
     int tiles,   // batch * heads * tiles_m
     float scale)
-// clang-format on
 {
+    // clang-format on
     extern __shared__ float4 smem[];
     float *const Q = reinterpret_cast<float *>(smem); // [block_m, head_dim], scaled
     float *const K = Q + kBlockM * kPitchQ;           // [block_n, head_dim]
@@ -128,10 +129,13 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             add_block(O, m, l, Q, K, V, P, row0, key0, len_q, len_k);
         }
 
-        store_tile(O, m, l, o_data + batch * o_strides.batch + head * o_strides.head, o_strides.seq,
-                   //@if lse
-                   lse_data + batch * lse_strides.batch + head * lse_strides.head, lse_strides.seq,
-                   //@end
-                   row0, len_q, seq_q);
+        Output out;
+        out.o = o_data + batch * o_strides.batch + head * o_strides.head;
+        out.o_stride = o_strides.seq;
+        //@if lse
+        out.lse = lse_data + batch * lse_strides.batch + head * lse_strides.head;
+        out.lse_stride = lse_strides.seq;
+        //@end
+        store_tile(O, m, l, out, row0, len_q, seq_q);
     }
 }

@@ -93,7 +93,11 @@ __device__ __forceinline__ void copy_tile(uint32 to, const element *from, int64 
     if (Shape::kLanes > Shape::kChunks && column >= 8 * Shape::kChunks)
         return;
     to += (row * kPitch + column) * sizeof(element);
+    //@if align == 2
+#pragma unroll 1 // copies in flight take registers, eight loads each
+    //@else
 #pragma unroll
+    //@end
     for (int i = 0; i < kRows; i += Shape::kStep) {
         if (kRows % Shape::kStep == 0 || row + i < kRows) {
             const bool valid = row + i < rows_valid && (kColumns % 16 == 0 || column < kColumns);

@@ -86,25 +86,24 @@ __device__ __forceinline__ void negate_rows(uint4 *q_tile)
 }
 
 //@if qregs
-__device__ __forceinline__ void load_q(uint32 (&q)[kStepsD][kTilesM][4], uint32 q_tile)
+using QueryTile = uint32[kStepsD][kTilesM][4]; // A fragments
+
+__device__ __forceinline__ void load_q(QueryTile &q, uint32 q_smem)
 {
 #pragma unroll
     for (int d = 0; d < kStepsD; ++d) {
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i)
-            ldmatrix_x4(q[d][i], q_tile + q_offset() + 2 * (16 * i * kPitchQ + 16 * d));
+            ldmatrix_x4(q[d][i], q_smem + q_offset() + 2 * (16 * i * kPitchQ + 16 * d));
     }
 }
-
+//@else
+using QueryTile = uint32; // address in shared memory
 //@end
+
 // S = Q K^T: [block_m, block_n].
 __device__ __forceinline__ void multiply_qk(float (&S)[kTilesM][8 * kStepsN],
-                                            //@if qregs
-                                            const uint32 (&q)[kStepsD][kTilesM][4],
-                                            //@else
-                                            uint32 q_tile,
-                                            //@end
-                                            uint32 k_tile)
+                                            const QueryTile &q_tile, uint32 k_tile)
 {
 #pragma unroll
     for (int i = 0; i < kTilesM; ++i) {
@@ -131,8 +130,8 @@ __device__ __forceinline__ void multiply_qk(float (&S)[kTilesM][8 * kStepsN],
 #pragma unroll
             for (int i = 0; i < kTilesM; ++i) {
                 //@if qregs
-                mma_16x8x16(&S[i][8 * n], q[d][i], k[0], k[1]);
-                mma_16x8x16(&S[i][8 * n + 4], q[d][i], k[2], k[3]);
+                mma_16x8x16(&S[i][8 * n], q_tile[d][i], k[0], k[1]);
+                mma_16x8x16(&S[i][8 * n + 4], q_tile[d][i], k[2], k[3]);
                 //@else
                 mma_16x8x16(&S[i][8 * n], q[i], k[0], k[1]);
                 mma_16x8x16(&S[i][8 * n + 4], q[i], k[2], k[3]);
@@ -208,7 +207,8 @@ __device__ __forceinline__ void softmax(uint32 (&P)[kTilesM][kStepsN][4],
         }
     }
     //@watch m [block_m] row regs=tiles,2
-    //@watch l [block_m] row regs=tiles,2
+    //@watch l [block_m] row_sum regs=tiles,2
+    //@watch P [block_m, block_n] a_$dtype regs=tiles,block_n/16,4
     if (__any_sync(0xffffffff, grown)) {
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
@@ -245,11 +245,8 @@ __device__ __forceinline__ void multiply_pv(float (&O)[kTilesM][8 * kStepsV],
 __device__ __forceinline__ void store_tile(const float (&O)[kTilesM][8 * kStepsV],
                                            const float (&m)[kTilesM][2],
                                            const float (&l)[kTilesM][2], float factor,
-                                           uint4 *o_tile, element *o_head, int64 o_stride,
-                                           //@if lse
-                                           float *lse_head, int64 lse_stride,
-                                           //@end
-                                           int row0, int len_q, int seq_q)
+                                           uint4 *o_tile, const Output &out, int row0, int len_q,
+                                           int seq_q)
 {
     const int first_row = row0 + warp_row();
     const int g = threadIdx.x % 32 / 4;
@@ -265,7 +262,7 @@ __device__ __forceinline__ void store_tile(const float (&O)[kTilesM][8 * kStepsV
             const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
             //@if lse
             if (t == 0 && first_row + row < seq_q)
-                lse_head[(first_row + row) * lse_stride] =
+                out.lse[(first_row + row) * out.lse_stride] =
                     sum == 0.0f ? -INFINITY : (m[i][h] * factor + log2f(sum)) * kLn2;
                 //@end
 #pragma unroll
@@ -278,13 +275,13 @@ __device__ __forceinline__ void store_tile(const float (&O)[kTilesM][8 * kStepsV
     __syncwarp(); // a warp writes out its own rows
 
     constexpr int kChunks = kHeadDimV / 8;
-    o_head += first_row * o_stride;
+    element *const o_global = out.o + first_row * out.o_stride;
 #pragma unroll 4
     for (int i = threadIdx.x % 32; i < 16 * kTilesM * kChunks; i += 32) {
         const int row = i / kChunks;
         const int column = i % kChunks * 8;
         if (first_row + row < seq_q) {
-            store_chunk(&o_head[row * o_stride + column],
+            store_chunk(&o_global[row * out.o_stride + column],
                         *reinterpret_cast<uint4 *>(&o_warp[row * kPitchV + column]));
         }
     }

@@ -64,6 +64,9 @@ __device__ __forceinline__ void add_block(float (&O)[kRows][kColumns], float (&m
 {
     const int tx = threadIdx.x % 16;
     const int ty = threadIdx.x / 16;
+    //@watch Q [block_m, head_dim] smem_f32 pitch=head_dim+4
+    //@watch K [block_n, head_dim] smem_f32 pitch=head_dim+4
+    //@watch V [block_n, head_dim_v] smem_f32 pitch=(head_dim_v+15)/16*16
 
     // S = Q K^T: [block_m, block_n]
     float S[kRows][kKeys] = {};
@@ -114,8 +117,9 @@ __device__ __forceinline__ void add_block(float (&O)[kRows][kColumns], float (&m
             O[i][c] *= correction;
     }
     //@watch m [block_m] grid regs=block_m/16
-    //@watch l [block_m] grid regs=block_m/16
+    //@watch l [block_m] grid_sum regs=block_m/16
     __syncwarp(); // a row of P is written and read by the same half warp
+    //@watch P [block_m, block_n] grid_smem pitch=block_n+4
 
     // O += P V: [block_m, head_dim_v]
 #pragma unroll 2
@@ -140,11 +144,7 @@ __device__ __forceinline__ void add_block(float (&O)[kRows][kColumns], float (&m
 // 0 and its log-sum-exp -inf, as are those of rows from len_q on.
 __device__ __forceinline__ void store_tile(const float (&O)[kRows][kColumns],
                                            const float (&m)[kRows], const float (&l)[kRows],
-                                           element *o_head, int64 o_stride,
-                                           //@if lse
-                                           float *lse_head, int64 lse_stride,
-                                           //@end
-                                           int row0, int len_q, int seq_q)
+                                           const Output &out, int row0, int len_q, int seq_q)
 {
     const int tx = threadIdx.x % 16;
     const int ty = threadIdx.x / 16;
@@ -157,12 +157,13 @@ __device__ __forceinline__ void store_tile(const float (&O)[kRows][kColumns],
         if (row < seq_q) {
             //@if lse
             if (tx == 0)
-                lse_head[row * lse_stride] = sum == 0.0f ? -INFINITY : (m[i] + log2f(sum)) * kLn2;
+                out.lse[row * out.lse_stride] =
+                    sum == 0.0f ? -INFINITY : (m[i] + log2f(sum)) * kLn2;
                 //@end
 #pragma unroll
             for (int c = 0; c < kColumns; ++c) {
                 if (tx + 16 * c < kHeadDimV)
-                    o_head[row * o_stride + tx + 16 * c] = to_element(O[i][c] * inverse);
+                    out.o[row * out.o_stride + tx + 16 * c] = to_element(O[i][c] * inverse);
             }
         }
     }
