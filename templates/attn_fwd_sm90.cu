@@ -347,8 +347,8 @@ struct Consumer {
     __device__ __forceinline__ void begin_scores(Ring<kStages> next)
     {
         mbarrier_wait(smem.barrier(kFullK + next.slot), next.parity);
-        const uint64 q = wgmma_descriptor(smem.q(warpgroup), 16);
-        const uint64 k = wgmma_descriptor(smem.k(next.slot), 16);
+        const uint32 q = wgmma_descriptor(smem.q(warpgroup), 16);
+        const uint32 k = wgmma_descriptor(smem.k(next.slot), 16);
         pin(S);
         wgmma_fence();
 #pragma unroll
@@ -368,7 +368,7 @@ struct Consumer {
         if (accumulate)
             correct();
         mbarrier_wait(smem.barrier(kFullV + ring.slot), ring.parity);
-        const uint64 v = wgmma_descriptor(smem.v(ring.slot), kBlockN * kPanelRow);
+        const uint32 v = wgmma_descriptor(smem.v(ring.slot), kBlockN * kPanelRow);
         pin(O);
         pin(P);
         wgmma_fence();
@@ -455,6 +455,7 @@ struct Consumer {
 
     __device__ __forceinline__ void correct()
     {
+        //@watch O [64, head_dim_v] acc regs=head_dim_v/2
         if (!rescale)
             return;
 #pragma unroll
@@ -498,7 +499,10 @@ struct Consumer {
             release(kEmptyQ + warpgroup);
         if (n >= unmasked)
             mask(tile, n);
+        //@watch S [64, block_n] acc regs=block_n/2
         softmax(shape.scale * kLog2E);
+        //@watch m [64] row regs=2
+        //@watch l [64] row_sum regs=2
         //@if overlap
         wgmma_wait<0>(); // O of the block before has read P
         pin(O);
@@ -509,10 +513,12 @@ struct Consumer {
 #pragma unroll
         for (int i = 0; i < kBlockN / 4; ++i)
             P[i] = pack_pair(S[2 * i], S[2 * i + 1]);
+        //@watch P [64, block_n] a_$dtype regs=block_n/4
     }
 
     __device__ __forceinline__ void store(const Shape &shape, const Tile &tile, const Outputs &out)
     {
+        //@watch O [64, head_dim_v] acc regs=head_dim_v/2
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
             const int packed = tile.row0 + row() + 8 * j;

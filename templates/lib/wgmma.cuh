@@ -47,20 +47,19 @@ __device__ __forceinline__ void pin(uint32 (&registers)[kCount])
         asm volatile("" : "+r"(registers[i])::"memory");
 }
 
-// The matrix descriptor of a tile in panels: 128 bytes of each row side by side, rows below each
-// other, 16-byte chunks exchanged within groups of 8 rows as TMA's 128-byte swizzle does (chunk
-// index ^= row % 8). `address` is a multiple of 1024 plus at most 96. Fields, in units of 16 bytes:
-// bits 0-13 address, 16-29 leading offset, 32-45 stride offset; bits 62-63: 1 for this swizzle.
+// The lower half of the matrix descriptor of a tile in panels: 128 bytes of each row side by side,
+// rows below each other, 16-byte chunks exchanged within groups of 8 rows as TMA's 128-byte swizzle
+// does (chunk index ^= row % 8). `address` is a multiple of 1024 plus at most 96. In units of 16
+// bytes: bits 0-13 the address, 16-29 the leading offset. The upper half is the same for all of
+// them, 0x40000040: stride offset 8 rows (1024 bytes), and 1 in bits 30-31 for this swizzle.
 //
 // Rows are m or n ("k-major"): the stride offset leads to the next 8 rows, the leading one is
 // unused; the next k step lies 32 bytes further, panel by panel.
 // Rows are k ("mn-major", transposed): the leading offset leads to the next panel of 64 columns,
 // the stride offset to the next 8 rows; the next k step lies 16 rows (2048 bytes) further.
-__device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint32 leading_bytes)
+__device__ __forceinline__ uint32 wgmma_descriptor(uint32 address, uint32 leading_bytes)
 {
-    constexpr uint32 kStrideBytes = 8 * 128;
-    const uint32 low = (address & 0x3ffff) >> 4 | (leading_bytes >> 4) << 16;
-    return uint64(1) << 62 | uint64(kStrideBytes >> 4) << 32 | low;
+    return uniform((address & 0x3ffff) >> 4 | (leading_bytes >> 4) << 16);
 }
 
 // clang-format off
@@ -70,10 +69,13 @@ __device__ __forceinline__ uint64 wgmma_descriptor(uint32 address, uint32 leadin
 //@let half n / 2
 // wgmma.mma_async m64n$n, A and B in shared memory. `accumulate` 0: D = A B.
 template <int kTransposeA, int kTransposeB>
-__device__ __forceinline__ void wgmma_ss(float (&d)[$half], uint64 a, uint64 b, int accumulate)
+__device__ __forceinline__ void wgmma_ss(float (&d)[$half], uint32 a, uint32 b, int accumulate)
 {
     asm volatile("{\n\t"
                  ".reg .pred accumulate;\n\t"
+                 ".reg .b64 a, b;\n\t"
+                 "mov.b64 a, {%${half}, 0x40000040};\n\t"
+                 "mov.b64 b, {%${half + 1}, 0x40000040};\n\t"
                  "setp.ne.b32 accumulate, %${half + 2}, 0;\n\t"
                  //@if dtype == bf16
                  "wgmma.mma_async.sync.aligned.m64n${n}k16.f32.bf16.bf16 {"
@@ -87,9 +89,9 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[$half], uint64 a, uint64 b, 
                  //@end
                  "%${4 * last}, %${4 * last + 1}, %${4 * last + 2}, %${4 * last + 3}}, "
                  //@if dtype == bf16 || dtype == f16
-                 "%${half}, %${half + 1}, accumulate, 1, 1, %${half + 3}, %${half + 4};\n\t"
+                 "a, b, accumulate, 1, 1, %${half + 3}, %${half + 4};\n\t"
                  //@else
-                 "%${half}, %${half + 1}, accumulate, 1, 1;\n\t" // tf32 is k-major always
+                 "a, b, accumulate, 1, 1;\n\t" // tf32 is k-major always
                  //@end
                  "}"
                  :
@@ -99,7 +101,7 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[$half], uint64 a, uint64 b, 
                  //@end
                  //@let e 4 * last
                  "+f"(d[$e]), "+f"(d[$e + 1]), "+f"(d[$e + 2]), "+f"(d[$e + 3])
-                 : "l"(a), "l"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
+                 : "r"(a), "r"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
                  : "memory");
 }
 
@@ -109,11 +111,13 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[$half], uint64 a, uint64 b, 
 //@let half n / 2
 // wgmma.mma_async m64n$n, A in registers, B in shared memory. `accumulate` 0: D = A B.
 template <int kTransposeB>
-__device__ __forceinline__ void wgmma_rs(float (&d)[$half], const uint32 *a, uint64 b,
+__device__ __forceinline__ void wgmma_rs(float (&d)[$half], const uint32 *a, uint32 b,
                                          int accumulate)
 {
     asm volatile("{\n\t"
                  ".reg .pred accumulate;\n\t"
+                 ".reg .b64 b;\n\t"
+                 "mov.b64 b, {%${half + 4}, 0x40000040};\n\t"
                  "setp.ne.b32 accumulate, %${half + 5}, 0;\n\t"
                  //@if dtype == bf16
                  "wgmma.mma_async.sync.aligned.m64n${n}k16.f32.bf16.bf16 {"
@@ -128,9 +132,9 @@ __device__ __forceinline__ void wgmma_rs(float (&d)[$half], const uint32 *a, uin
                  "%${4 * last}, %${4 * last + 1}, %${4 * last + 2}, %${4 * last + 3}}, "
                  "{%${half}, %${half + 1}, %${half + 2}, %${half + 3}}, "
                  //@if dtype == bf16 || dtype == f16
-                 "%${half + 4}, accumulate, 1, 1, %${half + 6};\n\t"
+                 "b, accumulate, 1, 1, %${half + 6};\n\t"
                  //@else
-                 "%${half + 4}, accumulate, 1, 1;\n\t" // tf32 is k-major always
+                 "b, accumulate, 1, 1;\n\t" // tf32 is k-major always
                  //@end
                  "}"
                  :
@@ -140,7 +144,7 @@ __device__ __forceinline__ void wgmma_rs(float (&d)[$half], const uint32 *a, uin
                  //@end
                  //@let e 4 * last
                  "+f"(d[$e]), "+f"(d[$e + 1]), "+f"(d[$e + 2]), "+f"(d[$e + 3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate),
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate),
                    "n"(kTransposeB)
                  : "memory");
 }
