@@ -15,6 +15,9 @@ void fj_emu_check_reset(struct fj_emu_check *check); // before every unit
 // Registers. false: the warp has been stopped.
 bool fj_emu_check_before(struct fj_emu_warp *w, const struct fj_emu_insn *in);
 void fj_emu_check_after(struct fj_emu_warp *w, const struct fj_emu_insn *in);
+// A shuffle gives `lane` the register of operand k of lane `from`.
+bool fj_emu_check_shuffle(struct fj_emu_warp *w, const struct fj_emu_insn *in, int k, int lane,
+                          uint32_t from);
 bool fj_emu_check_wgmma_regs(struct fj_emu_warp *w, const struct fj_emu_insn *in);
 void fj_emu_check_wgmma_order(struct fj_emu_warp *w, const struct fj_emu_insn *in);
 

@@ -40,15 +40,34 @@ static bool check_written(struct fj_emu_warp *w, const struct fj_emu_insn *in,
 {
     const struct fj_emu_check_warp *cw = fj_emu_check_of(w);
     const bool wgmma = is_wgmma(info);
+    // Lanes that no lane reads may hold nothing: fj_emu_check_shuffle looks at the others.
+    const bool shuffle = strncmp(info->source->op, "shfl.", 5) == 0;
     for (uint32_t i = 0; i < info->n_refs; i++) {
         const struct fj_emu_ref *ref = &w->code->refs[info->first_ref + i];
         const uint32_t missing = w->exec & ~cw->written[ref->reg];
-        if (ref->def || missing == 0 || (wgmma && ignored(w, in, ref)))
+        if (ref->def || missing == 0 || (wgmma && ignored(w, in, ref)) || (shuffle && ref->at == 2))
             continue;
         char name[64];
         name_of(w, ref->reg, name, sizeof(name));
         fj_emu_stop(w, in, __builtin_ctz(missing), FJ_EMU_FAULT_UNWRITTEN,
                     "register %s is read and nothing has written it", name);
+        return false;
+    }
+    return true;
+}
+
+bool fj_emu_check_shuffle(struct fj_emu_warp *w, const struct fj_emu_insn *in, int k, int lane,
+                          uint32_t from)
+{
+    const struct fj_emu_info *info = info_of(w, in);
+    for (uint32_t i = 0; i < info->n_refs; i++) {
+        const struct fj_emu_ref *ref = &w->code->refs[info->first_ref + i];
+        if (ref->def || ref->at != (uint32_t)k || fj_emu_check_of(w)->written[ref->reg] >> from & 1)
+            continue;
+        char name[64];
+        name_of(w, ref->reg, name, sizeof(name));
+        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_UNWRITTEN,
+                    "register %s of lane %u is read and nothing has written it", name, from);
         return false;
     }
     return true;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "emu/access.h"
+#include "emu/check.h"
 #include "emu/ops.h"
 
 // The lanes of a .sync mask must be exactly those here: hardware waits, then the result is that
@@ -65,6 +66,8 @@ static const struct fj_emu_insn *shuffle(struct fj_emu_warp *w, const struct fj_
         if (!(w->exec >> from & 1))
             return fj_emu_stop(w, in, (int)l, FJ_EMU_FAULT_OPERAND,
                                "shfl reads lane %u, which is not executing", from);
+        if (w->cta->unit->check != NULL && !fj_emu_check_shuffle(w, in, 2, (int)l, from))
+            return NULL;
         d[l] = value[from];
     }
     if (in->o[1] != FJ_EMU_NONE)
