@@ -102,6 +102,8 @@ static void show_tile(struct follower *f, const struct fj_emu_step *step,
     f->err = fj_watch_elements(&watch, &fragment, &f->elements);
     if (f->err)
         return;
+    while (line->watch && line > f->lines.lines)
+        line--;
     show(f, &(struct fajit_trace_event){
                 .kind = FAJIT_TRACE_TILE,
                 .line = line->plain,

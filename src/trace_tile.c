@@ -156,12 +156,12 @@ static void place_word(struct placer *p, int reg, int lane)
     put(p, lane, reg, (float)(uint32_t)bits_of(p, reg, lane));
 }
 
-// --- Shared memory ---
+// --- Shared memory: fp32 or 16-bit elements; grid_smem: only the rows of the warp ---
 
 static float read_shared(const struct placer *p, const uint8_t *at)
 {
     uint32_t bits = 0;
-    bool wide = strcmp(p->watch->kind, "smem_f32") == 0;
+    bool wide = strstr(p->watch->kind, "16") == NULL;
     memcpy(&bits, at, wide ? 4 : 2);
     return wide ? as_float(bits) : half_at(p->watch, bits, 0);
 }
@@ -170,7 +170,8 @@ static int place_shared(struct placer *p)
 {
     const struct fj_watch_text *w = p->watch;
     const struct fj_fragment *f = p->fragment;
-    const uint64_t bytes = strcmp(w->kind, "smem_f32") == 0 ? 4 : 2;
+    const uint64_t bytes = strstr(w->kind, "16") ? 2 : 4;
+    const bool own_rows = strcmp(w->kind, "grid_smem") == 0;
     int lane = 0;
     while (lane < LANES - 1 && !active(p, lane))
         lane++;
@@ -182,7 +183,7 @@ static int place_shared(struct placer *p)
         end > f->shared_end)
         return fj_err(FAJIT_E_TEMPLATE, "the watch of %s does not lie in shared memory", w->name);
     for (int row = 0; row < w->rows; row++)
-        for (int col = 0; col < w->cols; col++)
+        for (int col = 0; col < w->cols && (!own_rows || row % 16 / 2 == f->warp); col++)
             put(p, row, col,
                 read_shared(p, f->shared + begin +
                                    ((uint64_t)row * (uint64_t)w->pitch + (uint64_t)col) * bytes));
@@ -221,6 +222,15 @@ static int first_row(const struct fj_watch_text *watch, const struct kind *kind,
     return warps > 1 ? warp % warps * rows : 0;
 }
 
+static bool is_shared(const char *kind)
+{
+    static const char *const names[] = {"smem_f32", "smem_f16", "smem_bf16", "grid_smem"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (strcmp(names[i], kind) == 0)
+            return true;
+    return false;
+}
+
 static int by_place(const void *left, const void *right)
 {
     const struct fajit_trace_element *a = left, *b = right;
@@ -236,7 +246,7 @@ static int place_registers(struct placer *p)
     if (!kind)
         return fj_err(FAJIT_E_TEMPLATE,
                       "the watch of %s has the kind '%s'; acc, a_f16, a_bf16, row, row_sum, grid, "
-                      "grid_sum, u32, smem_f32, smem_f16 and smem_bf16 are known",
+                      "grid_sum, grid_smem, u32, smem_f32, smem_f16 and smem_bf16 are known",
                       w->name, w->kind);
     p->first_row = first_row(w, kind, p->fragment->warp);
     for (int reg = 0; reg < p->fragment->n_registers; reg++)
@@ -250,7 +260,7 @@ int fj_watch_elements(const struct fj_watch_text *watch, const struct fj_fragmen
                       struct fj_elements *elements)
 {
     struct placer p = {.watch = watch, .fragment = fragment, .elements = elements};
-    const bool shared = strncmp(watch->kind, "smem_", 5) == 0;
+    const bool shared = is_shared(watch->kind);
     const int wanted = shared ? 1 : watch->tiles * watch->inner;
     elements->count = 0;
     if (fragment->n_registers != wanted)

@@ -195,9 +195,11 @@ int case_create(struct fajit_ctx *ctx, const struct fajit_problem *problem,
     c->ctx = ctx;
     c->problem = *problem;
     c->options = *options;
+    const struct fajit_plan_params plan_params = {.struct_size = sizeof(plan_params),
+                                                  .watches = options->watches};
     int err = fajit_ctx_make_current(ctx);
     if (err == 0)
-        err = fajit_plan_create(ctx, problem, NULL, &c->plan);
+        err = fajit_plan_create(ctx, problem, &plan_params, &c->plan);
     if (err == 0)
         err = problem->op == FAJIT_OP_GEMM ? case_gemm_make(c) : case_attn_make(c);
     for (int i = 0; err == 0 && i < c->block_count; i++)

@@ -30,6 +30,7 @@ struct case_options {
     float scale;       // of the launch; 0: the plan's
     bool full;         // check every row however long that takes
     double full_flops; // check every row up to this much reference work; 0: 50e9
+    bool watches;      // plan with //@watch lines, for traces
 };
 
 struct case_result {

@@ -120,7 +120,8 @@ struct fajit_ctx_params {
     void *cu_context;           // CUcontext to use; NULL: the current one, else the primary one
     const char *emulated_gpu;   // "h200", "a100", "rtx4090", "t4", ..; default h200
     bool emulated_check;        // strict checks: uninitialised reads, races, async hazards
-    const char *arch;           // "sm_90", ..: compile for it; required by FAJIT_DEVICE_NONE
+    const char *arch;           // "sm_90", ..: compile for it; required by FAJIT_DEVICE_NONE. With
+                                // a device: its PTX is compiled for that one, which may be newer
     enum fajit_cache_mode cache_mode;
     const char *cache_dir;      // default $XDG_CACHE_HOME/fajit or ~/.cache/fajit
     uint64_t cache_max_bytes;   // soft cap of the user directory; default 1 GiB

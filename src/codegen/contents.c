@@ -63,12 +63,31 @@ static int parse_counts(struct fj_parse *parse, struct fj_str rest, struct fj_wa
     return FAJIT_OK;
 }
 
+// Cuts "$dtype" off the end of a kind.
+static int take_kind_word(struct fj_parse *parse, struct fj_watch *watch)
+{
+    const struct fj_symbols *symbols = &parse->tmpl->symbols;
+    const char *hole = memchr(watch->kind.p, '$', (size_t)watch->kind.n);
+    if (!hole)
+        return FAJIT_OK;
+    int length = (int)(hole - watch->kind.p);
+    struct fj_str word = {hole + 1, watch->kind.n - length - 1};
+    watch->kind.n = length;
+    watch->kind_word = fj_symbols_find(symbols, word);
+    if (watch->kind_word >= 0 &&
+        fj_symbols_at(symbols, watch->kind_word)->kind == FJ_SYMBOL_SWITCH_WORD)
+        return FAJIT_OK;
+    return fj_parse_fail(parse,
+                         "the kind of a watch may end in a switch of words, which $%.*s is not",
+                         word.n, word.p);
+}
+
 static int parse_watch(struct fj_parse *parse, struct fj_op *op)
 {
     static const char usage[] = "a watch is written //@watch NAME [rows, cols] kind regs=n, with "
                                 "regs=n,m for NAME[n][m], pitch=n for a tile in shared memory and "
                                 "[rows] for a vector";
-    struct fj_watch watch = {.kind = {"acc", 3}, .pitch = -1};
+    struct fj_watch watch = {.kind = {"acc", 3}, .kind_word = -1, .pitch = -1};
     struct fj_str rest = op->text, rows, cols = {"1", 1};
     watch.name = fj_str_token(&rest);
     if (!fj_str_is_name(watch.name) || !rest.n || rest.p[0] != '[')
@@ -80,9 +99,12 @@ static int parse_watch(struct fj_parse *parse, struct fj_op *op)
     split(rows, ",", &rows, &cols);
     if (rest.n && !starts_with(rest, "regs=") && !starts_with(rest, "pitch="))
         watch.kind = fj_str_token(&rest);
+    int status = take_kind_word(parse, &watch);
+    if (status)
+        return status;
     if (!fj_str_is_name(watch.kind))
         return fj_parse_fail(parse, "%s", usage);
-    int status = parse_expr(parse, rows, &watch.rows);
+    status = parse_expr(parse, rows, &watch.rows);
     if (!status)
         status = parse_expr(parse, cols, &watch.cols);
     if (!status && starts_with(rest, "regs="))

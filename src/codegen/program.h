@@ -44,6 +44,7 @@ struct fj_piece {
 // address of a tile in shared memory whose rows are n elements apart.
 struct fj_watch {
     struct fj_str name, kind;
+    int kind_word;  // a switch whose word ends the kind, as in smem_$dtype; -1: none
     int rows, cols; // expressions
     int counts[FJ_WATCH_DIMS], n_counts;
     int pitch; // -1: registers

@@ -9,6 +9,7 @@ struct watch_values {
     int64_t rows, cols, pitch;
     int64_t counts[FJ_WATCH_DIMS];
     int64_t registers; // their product
+    struct fj_str kind_word;
 };
 
 static int eval_watch(const struct fj_template *tmpl, const struct fj_watch *watch,
@@ -21,6 +22,8 @@ static int eval_watch(const struct fj_template *tmpl, const struct fj_watch *wat
     if (watch->n_counts == 0 && watch->pitch < 0)
         return fj_err(FAJIT_E_TEMPLATE,
                       "the watch does not say how many registers: regs=n, or pitch=n");
+    if (watch->kind_word >= 0)
+        v->kind_word = values[watch->kind_word].word;
     int status = FAJIT_OK;
     for (size_t i = 0; !status && i < sizeof(parts) / sizeof(parts[0]); i++)
         if (parts[i].expr >= 0)
@@ -41,11 +44,8 @@ static int eval_watch(const struct fj_template *tmpl, const struct fj_watch *wat
 // Registers of these kinds hold raw bits or packed pairs; all others are floats.
 static bool is_word_kind(struct fj_str kind)
 {
-    static const char *const words[] = {"u32", "a_f16", "a_bf16"};
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        if (fj_str_equal(kind, (struct fj_str){words[i], (int)strlen(words[i])}))
-            return true;
-    return false;
+    return fj_str_equal(kind, (struct fj_str){"u32", 3}) ||
+           (kind.n > 1 && !memcmp(kind.p, "a_", 2));
 }
 
 // "S[1][2]" for register number `index`, counted in the order of memory.
@@ -64,9 +64,9 @@ static void put_register(struct fj_buf *line, const struct fj_watch *watch,
 static void put_watch(struct fj_buf *line, const struct fj_watch *watch,
                       const struct watch_values *v)
 {
-    fj_buf_printf(line, "    asm volatile(\"// fj_watch %.*s %lld %lld %.*s ", watch->name.n,
+    fj_buf_printf(line, "    asm volatile(\"// fj_watch %.*s %lld %lld %.*s%.*s ", watch->name.n,
                   watch->name.p, (long long)v->rows, (long long)v->cols, watch->kind.n,
-                  watch->kind.p);
+                  watch->kind.p, v->kind_word.n, v->kind_word.n ? v->kind_word.p : "");
     if (watch->pitch >= 0) {
         fj_buf_printf(line, "%lld %%0\" ::\"l\"((unsigned long long)(%.*s)));", (long long)v->pitch,
                       watch->name.n, watch->name.p);
