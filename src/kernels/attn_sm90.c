@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "kernels/kernel.h"
+#include "kernels/attn_common.h"
 
 #define PANEL_COLUMNS 64 // of 16 bits: the width of the 128-byte swizzle
 #define WARPGROUP_ROWS 64
@@ -47,78 +47,55 @@ static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
 
 // --- Configuration ----------------------------------------------------------------------------
 
-// Registers of a thread of the loading warpgroup and of the others, by consumer warpgroups: what
-// setmaxnreg makes of the 64 K registers of an SM.
-static const struct registers {
-    int load, math;
-} registers_alone[CONSUMERS_MAX + 1] = {{0, 0}, {56, 240}, {24, 240}, {32, 160}, {24, 112}},
-                                  registers_in_pairs[CONSUMERS_MAX + 1] = {
-                                      {0, 0}, {24, 232}, {24, 112}, {0, 0}, {0, 0}};
+// What setmaxnreg makes of the 64 K registers of an SM, by consumer warpgroups: registers of a
+// thread of the loading warpgroup and of the others, and how many of the latter S, P and O may take
+// before ptxas spills.
+struct registers {
+    int load, math, tiles;
+};
+static const struct registers registers_alone[CONSUMERS_MAX + 1] = {
+    {0, 0, 0}, {56, 240, 204}, {24, 240, 204}, {32, 160, 132}, {24, 112, 80}};
+static const struct registers registers_in_pairs[CONSUMERS_MAX + 1] = {
+    {0, 0, 0}, {24, 232, 196}, {24, 104, 72}, {0, 0, 0}, {0, 0, 0}};
 
 static struct registers registers_of(const struct fj_config *config)
 {
-    const struct registers *table =
-        FJ_CFG(config, ctas) == 2 ? registers_in_pairs : registers_alone;
-    return table[FJ_CFG(config, bm) / WARPGROUP_ROWS];
+    const struct registers *of = FJ_CFG(config, ctas) == 2 ? registers_in_pairs : registers_alone;
+    return of[FJ_CFG(config, bm) / WARPGROUP_ROWS];
 }
 
-// Default tiles by the larger head dim; the first row that fits counts. Found by sweeps on an H200
-// (tests/notes/attn_fwd_sm90.md).
-struct tile {
-    int head_dim; // up to
-    bool causal;
-    int bm, bn;
+// Default tiles: the first row whose limits hold. Found by sweeps on an H200, see
+// tests/notes/attn_fwd_sm90.md. Short sequences want tiles that start and end quickly, long ones
+// many keys per barrier; above 128 columns O leaves registers for two warpgroups only.
+static const struct tile {
+    int head_dim; // the larger one, up to
+    int rows;     // queries of a tile's head or group, up to; 0: any
+    int seq_k;    // up to; 0: any
+    int bm, bn, stages, ctas;
     bool pingpong;
-};
-static const struct tile tiles[] = {
-    {64, false, 192, 128, true},   {64, true, 192, 128, true},   {96, false, 128, 176, true},
-    {96, true, 128, 128, true},    {128, false, 128, 176, true}, {128, true, 128, 128, true},
-    {192, false, 128, 112, false}, {192, true, 128, 112, false}, {256, false, 128, 80, false},
-    {256, true, 128, 80, false},
+} tile_table[] = {
+    {128, 64, 0, 64, 64, 3, 2, false}, // a few queries: two CTAs to an SM wait less for memory
+    {256, 64, 0, 64, 64, 2, 1, false},    {64, 0, 1536, 256, 64, 4, 1, true},
+    {64, 0, 0, 192, 128, 2, 1, true},     {96, 0, 1536, 128, 128, 2, 1, false},
+    {96, 0, 0, 192, 112, 2, 1, true},     {128, 0, 3072, 128, 128, 2, 1, false},
+    {128, 0, 0, 192, 80, 2, 1, true},     {192, 0, 0, 128, 112, 2, 1, true},
+    {256, 0, 1536, 128, 64, 2, 1, false}, {256, 0, 0, 128, 80, 2, 1, false},
 };
 
-static const struct tile *default_tile(const struct fj_attn *attn)
+static int64_t or_any(int64_t size, int64_t any)
 {
-    const struct tile *tile = tiles;
+    return size > 0 ? size : any;
+}
+
+static const struct tile *default_tile(const struct fj_attn *attn, int64_t rows)
+{
+    const int64_t seq_k = or_any(attn->seq_k, 8192);
     int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
-    bool causal = attn->causal != FAJIT_CAUSAL_NONE;
-    while (tile->head_dim < head_dim || tile->causal != causal)
+    const struct tile *tile = tile_table;
+    while (tile->head_dim < head_dim || (tile->rows && tile->rows < rows) ||
+           (tile->seq_k && tile->seq_k < seq_k))
         tile++;
     return tile;
-}
-
-// Rows of one KV head's queries share a tile when that leaves fewer rows of tiles empty. Boxes of
-// 64 rows must hold whole groups.
-static bool wants_packing(const struct fj_attn *attn, int block_m)
-{
-    if (attn->heads_q == 0 || attn->seq_q == 0)
-        return false;
-    int64_t group = attn->heads_q / attn->heads_kv, rows = attn->seq_q;
-    if (group == 1 || WARPGROUP_ROWS % group != 0)
-        return false;
-    int64_t apart = (rows + block_m - 1) / block_m * group;
-    int64_t packed = (rows * group + block_m - 1) / block_m;
-    return packed * 10 < apart * 9;
-}
-
-static void set_default(struct fj_config *config, enum fj_knob knob, int value)
-{
-    if (config->v[knob] == 0)
-        config->v[knob] = (int16_t)value;
-}
-
-static void set_defaults(const struct fj_attn *attn, struct fj_config *config)
-{
-    const struct tile *tile = default_tile(attn);
-    set_default(config, FJ_KNOB_bm, tile->bm);
-    set_default(config, FJ_KNOB_bn, tile->bn);
-    set_default(config, FJ_KNOB_stages, 2);
-    set_default(config, FJ_KNOB_ctas, 1);
-    set_default(config, FJ_KNOB_pingpong,
-                tile->pingpong && FJ_CFG(config, bm) > WARPGROUP_ROWS ? 1 : 2);
-    set_default(config, FJ_KNOB_overlap, 1);
-    set_default(config, FJ_KNOB_lazy, 1);
-    set_default(config, FJ_KNOB_packgqa, wants_packing(attn, FJ_CFG(config, bm)) ? 1 : 2);
 }
 
 static int group_of(const struct fj_attn *attn)
@@ -126,69 +103,85 @@ static int group_of(const struct fj_attn *attn)
     return attn->heads_kv > 0 ? (int)(attn->heads_q / attn->heads_kv) : 0;
 }
 
-// Registers that hold S, P and O, and what addresses, maxima and sums take beside them.
-static int registers_needed(const struct fj_attn *attn, const struct fj_config *config)
+// The query heads of one KV head share a tile's rows when that leaves fewer rows empty. Boxes of 64
+// rows must hold whole groups.
+static bool wants_packing(const struct fj_attn *attn)
 {
-    int bn = FJ_CFG(config, bn);
-    return bn / 2 + bn / 4 + attn->head_dim_v / 2 + 24;
+    const int64_t bm = 128; // of most tiles
+    int64_t group = group_of(attn), queries = or_any(attn->seq_q, 8192);
+    if (group <= 1 || WARPGROUP_ROWS % group != 0)
+        return false;
+    int64_t apart = (queries + bm - 1) / bm * group;
+    int64_t packed = (queries * group + bm - 1) / bm;
+    return packed * 10 < apart * 9;
+}
+
+static void set_defaults(const struct fj_attn *attn, struct fj_config *config)
+{
+    fj_attn_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? 1 : 2);
+    int64_t rows = or_any(attn->seq_q, 8192) * (FJ_CFG(config, packgqa) == 1 ? group_of(attn) : 1);
+    const struct tile *tile = default_tile(attn, rows);
+    fj_attn_default(config, FJ_KNOB_bm, tile->bm);
+    fj_attn_default(config, FJ_KNOB_bn, tile->bn);
+    fj_attn_default(config, FJ_KNOB_stages, tile->stages);
+    fj_attn_default(config, FJ_KNOB_ctas, FJ_CFG(config, bm) == tile->bm ? tile->ctas : 1);
+    fj_attn_default(config, FJ_KNOB_pingpong,
+                    tile->pingpong && FJ_CFG(config, bm) > WARPGROUP_ROWS ? 1 : 2);
+    fj_attn_default(config, FJ_KNOB_overlap, 1);
+    fj_attn_default(config, FJ_KNOB_lazy, 1);
 }
 
 static int check_tile(const struct fj_config *config)
 {
-    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn);
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), ctas = FJ_CFG(config, ctas);
     if (bm % WARPGROUP_ROWS != 0 || bm > WARPGROUP_ROWS * CONSUMERS_MAX)
         return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 64, 128, 192 or 256", bm);
     if (bn % 16 != 0 || bn > BLOCK_N_MAX)
-        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to 256 in steps of 16", bn);
+        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to %d in steps of 16", bn, BLOCK_N_MAX);
     if (FJ_CFG(config, stages) > STAGES_MAX)
-        return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 1 to 4", FJ_CFG(config, stages));
-    if (FJ_CFG(config, ctas) > 2 || (FJ_CFG(config, ctas) == 2 && bm > 2 * WARPGROUP_ROWS))
-        return fj_err(FAJIT_E_INVAL, "ctas=%d: it may be 1, or 2 with bm up to 128",
-                      FJ_CFG(config, ctas));
+        return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 1 to %d", FJ_CFG(config, stages),
+                      STAGES_MAX);
+    if (ctas > 2 || (ctas == 2 && bm > 2 * WARPGROUP_ROWS))
+        return fj_err(FAJIT_E_INVAL, "ctas=%d: it may be 1, or 2 with bm up to 128", ctas);
     if (FJ_CFG(config, pingpong) == 1 && bm == WARPGROUP_ROWS)
-        return fj_err(FAJIT_E_INVAL, "pingpong=1 needs bm=128 or more: two warpgroups");
+        return fj_err(FAJIT_E_INVAL, "pingpong=1 needs two warpgroups: bm=128 or more");
     return FAJIT_OK;
 }
 
-static int check_config(const struct fj_attn *attn, const struct fj_config *config)
+static int check_registers(const struct fj_attn *attn, const struct fj_config *config)
 {
-    int r = check_tile(config);
-    if (r < 0)
-        return r;
-    if (FJ_CFG(config, cluster) > 1 || FJ_CFG(config, splitk) > 1 || FJ_CFG(config, psmem) == 1 ||
-        FJ_CFG(config, qregs) == 1)
-        return fj_err(FAJIT_E_UNSUPPORTED, "cluster, splitk, psmem=1 and qregs=1 are not for this "
-                                           "kernel");
-    if (registers_needed(attn, config) > registers_of(config).math)
+    int bn = FJ_CFG(config, bn), available = registers_of(config).tiles;
+    int needed = bn / 2 + bn / 4 + attn->head_dim_v / 2;
+    if (needed > available)
         return fj_err(FAJIT_E_UNSUPPORTED,
-                      "bm=%d leaves a thread %d registers, S, P and O with bn=%d need %d: ask for "
+                      "bm=%d leaves a thread %d registers for S, P and O, bn=%d needs %d: ask for "
                       "a smaller bn",
-                      FJ_CFG(config, bm), registers_of(config).math, FJ_CFG(config, bn),
-                      registers_needed(attn, config));
-    int group = group_of(attn);
-    if (FJ_CFG(config, packgqa) == 1 && (group == 0 || WARPGROUP_ROWS % group != 0))
-        return fj_err(FAJIT_E_UNSUPPORTED, "packgqa=1 needs to know heads_q / heads_kv, a divisor "
-                                           "of 64");
+                      FJ_CFG(config, bm), available, bn, needed);
     return FAJIT_OK;
 }
 
 static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
+    static const enum fj_knob allowed[] = {
+        FJ_KNOB_bm,   FJ_KNOB_bn,   FJ_KNOB_stages,  FJ_KNOB_pingpong, FJ_KNOB_overlap,
+        FJ_KNOB_poly, FJ_KNOB_lazy, FJ_KNOB_packgqa, FJ_KNOB_ctas,     FJ_KNOB_COUNT};
     (void)gpu;
     struct fj_problem *problem = &choice->problem;
+    struct fj_config *config = &choice->config;
     if (problem->variant == FAJIT_VARIANT_AUTO)
         problem->variant = FAJIT_VARIANT_PERSISTENT;
-    set_defaults(&problem->attn, &choice->config);
-    return check_config(&problem->attn, &choice->config);
+    int r = fj_attn_knobs_check(config, allowed), group = group_of(&problem->attn);
+    if (r < 0)
+        return r;
+    if (FJ_CFG(config, packgqa) == 1 && (group == 0 || WARPGROUP_ROWS % group != 0))
+        return fj_err(FAJIT_E_UNSUPPORTED, "packgqa=1 needs to know heads_q / heads_kv, and that "
+                                           "it divides 64");
+    set_defaults(&problem->attn, config);
+    r = check_tile(config);
+    return r < 0 ? r : check_registers(&problem->attn, config);
 }
 
 // --- What the text bakes in -------------------------------------------------------------------
-
-static const char *const causal_words[] = {
-    [FAJIT_CAUSAL_NONE] = "none",
-    [FAJIT_CAUSAL_BOTTOM_RIGHT] = "bottom_right",
-    [FAJIT_CAUSAL_TOP_LEFT] = "top_left",
-};
 
 static int warpgroups(const struct fj_choice *choice)
 {
@@ -236,24 +229,15 @@ static int smem_bytes(const struct fj_choice *choice)
 
 static void params(const struct fj_choice *choice, struct fj_params *ret)
 {
-    const struct fj_attn *attn = &choice->problem.attn;
     const struct fj_config *config = &choice->config;
     struct registers registers = registers_of(config);
-    fj_params_int(ret, "head_dim", attn->head_dim);
-    fj_params_int(ret, "head_dim_v", attn->head_dim_v);
+    fj_attn_params(choice, ret);
     fj_params_int(ret, "block_m", FJ_CFG(config, bm));
     fj_params_int(ret, "block_n", FJ_CFG(config, bn));
     fj_params_int(ret, "stages", FJ_CFG(config, stages));
-    fj_params_int(ret, "threads", threads(choice));
     fj_params_int(ret, "ctas", FJ_CFG(config, ctas));
     fj_params_int(ret, "load_registers", registers.load);
     fj_params_int(ret, "math_registers", registers.math);
-    fj_params_int(ret, "smem_bytes", smem_bytes(choice));
-    fj_params_word(ret, "dtype", attn->dtype == FAJIT_BF16 ? "bf16" : "f16");
-    fj_params_word(ret, "causal", causal_words[attn->causal]);
-    fj_params_int(ret, "lse", attn->lse);
-    fj_params_int(ret, "seqlens_q", attn->seqlens_q);
-    fj_params_int(ret, "seqlens_k", attn->seqlens_k);
     fj_params_word(ret, "tiles", tiles_word(choice));
     fj_params_int(ret, "pack_group", pack_group(choice));
     fj_params_int(ret, "pingpong", FJ_CFG(config, pingpong) == 1);
@@ -265,13 +249,7 @@ static void params(const struct fj_choice *choice, struct fj_params *ret)
 
 static void meaning(const struct fj_choice *choice, struct fj_buf *ret)
 {
-    const struct fj_attn *attn = &choice->problem.attn;
-    fj_buf_printf(ret, "attn_fwd_sm90_%s_d%d", attn->dtype == FAJIT_BF16 ? "bf16" : "f16",
-                  attn->head_dim);
-    if (attn->head_dim_v != attn->head_dim)
-        fj_buf_printf(ret, "_dv%d", attn->head_dim_v);
-    if (attn->causal != FAJIT_CAUSAL_NONE)
-        fj_buf_printf(ret, "_causal%s", attn->causal == FAJIT_CAUSAL_TOP_LEFT ? "tl" : "");
+    fj_attn_meaning(choice, ret);
     if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT)
         fj_buf_puts(ret, "_persistent");
 }
@@ -279,21 +257,8 @@ static void meaning(const struct fj_choice *choice, struct fj_buf *ret)
 static void cost(const struct fj_choice *choice, struct fj_cost *ret)
 {
     const struct fj_attn *attn = &choice->problem.attn;
-    double rows = FJ_CFG(&choice->config, bm), columns = FJ_CFG(&choice->config, bn);
-    double dims = attn->head_dim + attn->head_dim_v;
-    ret->block_flops = 2 * rows * columns * dims;
-    ret->block_bytes = columns * dims * 2;
-    ret->block_exps = rows * columns;
-
-    double b = attn->batch, h = attn->heads_q, q = attn->seq_q, k = attn->seq_k;
-    double pairs = q * k;
-    if (attn->causal == FAJIT_CAUSAL_BOTTOM_RIGHT)
-        pairs = q <= k ? q * k - q * (q - 1) / 2 : k * (k + 1) / 2;
-    if (attn->causal == FAJIT_CAUSAL_TOP_LEFT)
-        pairs = q <= k ? q * (q + 1) / 2 : q * k - k * (k - 1) / 2;
-    ret->flops = b * h * 2 * pairs * dims;
-    ret->exps = b * h * pairs;
-    ret->bytes = 2 * b * (h * q * dims + attn->heads_kv * k * dims);
+    fj_attn_cost(choice, 2.0 * FJ_CFG(&choice->config, bn) * (attn->head_dim + attn->head_dim_v),
+                 ret);
 }
 
 // --- Launch -----------------------------------------------------------------------------------
@@ -473,15 +438,11 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
     fj_launch_push_map(ret, &v);
     push_outputs(args, attn->lse, ret);
     push_shape(choice, args, &sizes, ret);
-    ret->block = (unsigned)threads(choice);
-    ret->smem_bytes = (unsigned)smem_bytes(choice);
     if (is_dynamic(choice)) {
         ret->clear = args->workspace;
         ret->clear_bytes = sizeof(int32_t);
     }
-    int64_t resident = (int64_t)gpu->sm_count * ctas_per_sm;
-    bool stays = choice->problem.variant == FAJIT_VARIANT_PERSISTENT && resident < sizes.tiles;
-    return fj_launch_grid(ret, stays ? resident : sizes.tiles, 1, 1);
+    return fj_attn_launch_finish(choice, fj_attn_grid(choice, gpu, ctas_per_sm, sizes.tiles), ret);
 }
 
 const struct fj_kernel_class fj_class_attn_fwd_sm90 = {
