@@ -184,16 +184,26 @@ static int open_none(struct fajit_ctx *ctx, const struct fajit_ctx_params *param
     return FAJIT_OK;
 }
 
+// Kernels for an older architecture run on a newer device as PTX.
+static int imitate_arch(struct fj_jit *jit, const char *arch)
+{
+    int cc;
+    int err = fj_arch_parse(arch, &cc);
+    if (err || cc == jit->gpu.cc)
+        return err;
+    if (cc > jit->gpu.cc)
+        return fj_err(FAJIT_E_INVAL, "%s is newer than the device, whose capability is %d.%d", arch,
+                      jit->gpu.cc / 10, jit->gpu.cc % 10);
+    jit->gpu.cc = cc;
+    jit->want_ptx = true;
+    return FAJIT_OK;
+}
+
 static int open_driver(struct fajit_ctx *ctx, const struct fj_cuda *cuda,
                        const struct fajit_ctx_params *params)
 {
     int ordinal = params->device_ordinal;
     int err = FAJIT_OK;
-    if (params->arch)
-        return fj_err(FAJIT_E_INVAL,
-                      "arch is %s, but a context with a device compiles for that device: leave "
-                      "arch NULL, or ask for FAJIT_DEVICE_NONE",
-                      params->arch);
     if (ctx->device_kind == FAJIT_DEVICE_EMULATED) {
         cuda = fj_emu_driver();
         ordinal = fj_emu_find_gpu(params->emulated_gpu ? params->emulated_gpu : "h200");
@@ -208,9 +218,11 @@ static int open_driver(struct fajit_ctx *ctx, const struct fj_cuda *cuda,
         return err;
     ctx->jit.has_device = true;
     ctx->jit.gpu = ctx->jit.device.gpu;
+    if (params->arch)
+        err = imitate_arch(&ctx->jit, params->arch);
     if (ctx->device_kind == FAJIT_DEVICE_EMULATED)
         fj_emu_set_check(ctx->jit.device.context, params->emulated_check);
-    return FAJIT_OK;
+    return err;
 }
 
 static int copy_strings(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)

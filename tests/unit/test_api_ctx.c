@@ -56,9 +56,9 @@ static void test_refused_params(void **state)
     params = none("sm_80");
     params.log_level = (enum fajit_log_level)9;
     check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "log_level is 9");
-    params = none("sm_80");
+    params = none("sm_100");
     params.device = FAJIT_DEVICE_EMULATED;
-    check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "leave arch NULL");
+    check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "newer than the device");
     params.arch = NULL;
     params.emulated_gpu = "h2000";
     check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "h200");
