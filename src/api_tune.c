@@ -144,6 +144,27 @@ int fajit_tune(struct fajit_ctx *ctx, const struct fajit_problem *problem,
     return err ? err : fj_give_struct("fajit_tune_result", &result, sizeof(result), ret_result);
 }
 
+int fajit_tune_why(struct fajit_ctx *ctx, const struct fajit_problem *problem,
+                   struct fajit_tune_result *ret_choice, char *ret_from, size_t from_bytes)
+{
+    struct fajit_tune_result result = {.struct_size = sizeof(result)};
+    struct fj_problem own;
+    struct fj_choice choice;
+    struct fj_found found;
+    char nvrtc[16];
+    if (!ctx || !problem || !ret_choice || (!ret_from && from_bytes))
+        return fj_err(FAJIT_E_INVAL, "fajit_tune_why: an argument is NULL");
+    fj_ctx_nvrtc(ctx, nvrtc);
+    int err = fj_problem_from_public(problem, &own);
+    if (err == 0)
+        err = fj_tune_choose(ctx->tune, &own, nvrtc, &choice, &found);
+    if (err)
+        return err;
+    give_choice(&choice, &result);
+    snprintf(ret_from, from_bytes, "%s", found.from);
+    return fj_give_struct("fajit_tune_result", &result, sizeof(result), ret_choice);
+}
+
 // --- Records ----------------------------------------------------------------------------------
 
 struct visitor {

@@ -1,149 +1,48 @@
-// fajit-tune: warm the cache beforehand and look after it.
-#include <inttypes.h>
+// fajit-tune: warm the cache beforehand, measure what is fastest, and look after both.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include <cjson/cJSON.h>
-
-#include "common.h"
+#include "tune.h"
 
 static const char usage[] =
-    "usage: fajit-tune COMMAND [PROBLEM..] [options]\n"
+    "usage: fajit-tune COMMAND [PROBLEM|@FILE|KEY|FILE ..] [options]\n"
     "\n"
-    "  warm PROBLEM..  compile what the problems need into the cache\n"
-    "  list            the cache's entries\n"
-    "  stats           its size and limits\n"
-    "  doctor          what was found and where: NVRTC, driver, cache\n"
-    "\n" TOOL_OPTIONS_HELP "\n"
-    "example: fajit-tune warm attn:bf16,d128,causal gemm:f16 --arch sm_90\n";
+    "  warm PROBLEM..       compile what the problems need into the cache\n"
+    "  tune PROBLEM..       measure configurations and record what is fastest\n"
+    "  why PROBLEM..        the configuration a problem gets, from which record or rule\n"
+    "  merge FILE.. -o OUT  one record file out of many; --vote where they disagree\n"
+    "  list                 the cache's entries\n"
+    "  show KEY             an entry: --info (default) --source --log --ptx --sass --image\n"
+    "  why-key KEY KEY      what makes two keys differ\n"
+    "  stats                sizes and limits\n"
+    "  gc                   evict down to --max-size, or to the cache's own limit\n"
+    "  clear                remove every entry; tuning records stay\n"
+    "  pack FILE            entries and records in one file, for FAJIT_PACK_PATH\n"
+    "  unpack FILE          the other way round\n"
+    "  verify FILE          read all of a pack\n"
+    "  doctor               what was found and where: NVRTC, driver, cache\n"
+    "\n"
+    "  @FILE               a problem per line, as FAJIT_RECORD=FILE writes them\n"
+    "  --preset NAME       the problems of a model; an unknown name lists them\n"
+    "  --budget SECONDS    of tuning, per problem (default 30)\n"
+    "  --jobs N            compiles at a time (default: all cores)\n"
+    "  --candidates N      configurations compiled per problem (default 24)\n"
+    "  --force             tune again what was tuned before\n"
+    "  --devices all       tune on every GPU of this host, sharing the problems\n"
+    "  -o, --output FILE   of merge\n"
+    "  --vote              of merge\n"
+    "  --max-size BYTES    of gc; K, M and G multiply\n" TOOL_OPTIONS_HELP "\n"
+    "example: fajit-tune warm --preset llama3-8b --arch sm_90\n"
+    "         fajit-tune tune attn:bf16,b2,h16/4,q4096,k4096,d128,causal --budget 15\n";
 
-static int warm_one(struct fajit_ctx *ctx, const struct tool_options *options, const char *text)
-{
-    struct fajit_problem problem;
-    struct fajit_plan *plan = NULL;
-    struct fajit_plan_params params = {.struct_size = sizeof(params), .no_load = true};
-    struct fajit_plan_info info = {.struct_size = sizeof(info)};
-    if (tool_problem(options, text, &problem))
-        return 1;
-    if (fajit_plan_create(ctx, &problem, &params, &plan) || fajit_plan_info(plan, &info)) {
-        fajit_plan_destroy(&plan);
-        return tool_fail(text);
-    }
-    printf("%-10s %7.0f ms  %s\n", tool_origin(info.origin),
-           (info.render_us + info.disk_us + info.compile_us + info.publish_us) / 1e3,
-           fajit_plan_name(plan));
-    fajit_plan_destroy(&plan);
-    return 0;
-}
-
-static int run_warm(struct fajit_ctx *ctx, const struct tool_options *options, int count,
-                    char **texts)
-{
-    int failed = 0;
-    if (count == 0) {
-        fprintf(stderr, "fajit-tune: warm needs at least one problem text\n");
-        return 2;
-    }
-    for (int i = 0; i < count; i++)
-        failed += warm_one(ctx, options, texts[i]) != 0;
-    if (failed)
-        fprintf(stderr, "fajit-tune: %d of %d problems failed\n", failed, count);
-    return failed ? 1 : 0;
-}
-
-static int list_json(void *user, const struct fajit_cache_entry *entry)
-{
-    cJSON *item = cJSON_CreateObject();
-    cJSON_AddStringToObject(item, "name", entry->name);
-    cJSON_AddStringToObject(item, "key", entry->key);
-    cJSON_AddStringToObject(item, "arch", entry->arch);
-    cJSON_AddStringToObject(item, "nvrtc", entry->nvrtc);
-    cJSON_AddNumberToObject(item, "bytes", (double)entry->bytes);
-    cJSON_AddNumberToObject(item, "used_s", (double)entry->used_s);
-    cJSON_AddNumberToObject(item, "registers", entry->registers);
-    cJSON_AddNumberToObject(item, "spill_bytes", entry->spill_bytes);
-    cJSON_AddNumberToObject(item, "smem_bytes", entry->smem_bytes);
-    return cJSON_AddItemToArray(user, item) ? 0 : FAJIT_E_NOMEM;
-}
-
-static int list_line(void *user, const struct fajit_cache_entry *entry)
-{
-    char when[32], size[32];
-    time_t used = (time_t)entry->used_s;
-    strftime(when, sizeof(when), "%F %R", localtime(&used));
-    printf("%.12s  %-12s %9s  %s  %s\n", entry->key, entry->arch,
-           tool_bytes((double)entry->bytes, size), when, entry->name);
-    ++*(int *)user;
-    return 0;
-}
-
-static int print_json(cJSON *json)
-{
-    char *text = cJSON_Print(json);
-    if (text)
-        puts(text);
-    free(text);
-    cJSON_Delete(json);
-    return text ? 0 : 1;
-}
-
-static int run_list(struct fajit_ctx *ctx, const struct tool_options *options, int count,
-                    char **texts)
-{
-    (void)count;
-    (void)texts;
-    int entries = 0;
-    if (!options->json) {
-        if (fajit_cache_visit(ctx, list_line, &entries))
-            return tool_fail(NULL);
-        if (entries == 0)
-            printf("the cache is empty\n");
-        return 0;
-    }
-    cJSON *array = cJSON_CreateArray();
-    if (fajit_cache_visit(ctx, list_json, array)) {
-        cJSON_Delete(array);
-        return tool_fail(NULL);
-    }
-    return print_json(array);
-}
-
-static int run_stats(struct fajit_ctx *ctx, const struct tool_options *options, int count,
-                     char **texts)
-{
-    struct fajit_cache_stats stats = {.struct_size = sizeof(stats)};
-    char used[32], limit[32];
-    (void)count;
-    (void)texts;
-    if (fajit_cache_stats(ctx, &stats))
-        return tool_fail(NULL);
-    if (options->json) {
-        cJSON *json = cJSON_CreateObject();
-        cJSON_AddStringToObject(json, "dir", stats.dir);
-        cJSON_AddStringToObject(json, "note", stats.note);
-        cJSON_AddNumberToObject(json, "entries", (double)stats.entries);
-        cJSON_AddNumberToObject(json, "bytes", (double)stats.bytes);
-        cJSON_AddNumberToObject(json, "max_bytes", (double)stats.max_bytes);
-        return print_json(json);
-    }
-    printf("directory  %s\n", *stats.dir ? stats.dir : "none: memory only");
-    if (*stats.note)
-        printf("note       %s\n", stats.note);
-    printf("entries    %" PRIu64 "\n", stats.entries);
-    printf("size       %s of %s\n", tool_bytes((double)stats.bytes, used),
-           tool_bytes((double)stats.max_bytes, limit));
-    return 0;
-}
-
-static int run_doctor(struct fajit_ctx *ctx, const struct tool_options *options, int count,
-                      char **texts)
+static int run_doctor(struct fajit_ctx *ctx, const struct tune_options *options, int count,
+                      char **args)
 {
     char *report;
     (void)options;
     (void)count;
-    (void)texts;
+    (void)args;
     if (fajit_ctx_report(ctx, &report))
         return tool_fail(NULL);
     fputs(report, stdout);
@@ -153,14 +52,26 @@ static int run_doctor(struct fajit_ctx *ctx, const struct tool_options *options,
 
 struct command {
     const char *name;
-    int (*run)(struct fajit_ctx *ctx, const struct tool_options *options, int count, char **texts);
+    int (*run)(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
     bool any_arch; // works without a device and without --arch
 };
 
-static const struct command commands[] = {{"warm", run_warm, false},
-                                          {"list", run_list, true},
-                                          {"stats", run_stats, true},
-                                          {"doctor", run_doctor, true}};
+static const struct command commands[] = {
+    {"warm", tune_warm, false},
+    {"tune", tune_tune, false},
+    {"why", tune_why, false},
+    {"merge", tune_merge, true},
+    {"list", tune_list_entries, true},
+    {"show", tune_show, true},
+    {"why-key", tune_why_key, true},
+    {"stats", tune_stats, true},
+    {"gc", tune_gc, true},
+    {"clear", tune_clear, true},
+    {"pack", tune_pack, true},
+    {"unpack", tune_unpack, true},
+    {"verify", tune_verify, true},
+    {"doctor", run_doctor, true},
+};
 
 static const struct command *find_command(const char *name)
 {
@@ -187,20 +98,131 @@ static int open_context(struct tool_options *options, const struct command *comm
     return tool_context(options, ret_ctx);
 }
 
+// --- Options ----------------------------------------------------------------------------------
+
+enum {
+    OPT_PRESET = 256,
+    OPT_BUDGET,
+    OPT_JOBS,
+    OPT_CANDIDATES,
+    OPT_FORCE,
+    OPT_DEVICES,
+    OPT_VOTE,
+    OPT_MAX_SIZE,
+    OPT_SHOW, // and one for each of enum tune_show
+};
+
+static const struct option long_options[] = {
+    TOOL_LONG_OPTIONS,
+    {"preset", required_argument, NULL, OPT_PRESET},
+    {"budget", required_argument, NULL, OPT_BUDGET},
+    {"jobs", required_argument, NULL, OPT_JOBS},
+    {"candidates", required_argument, NULL, OPT_CANDIDATES},
+    {"force", no_argument, NULL, OPT_FORCE},
+    {"devices", required_argument, NULL, OPT_DEVICES},
+    {"output", required_argument, NULL, 'o'},
+    {"vote", no_argument, NULL, OPT_VOTE},
+    {"max-size", required_argument, NULL, OPT_MAX_SIZE},
+    {"info", no_argument, NULL, OPT_SHOW + SHOW_INFO},
+    {"source", no_argument, NULL, OPT_SHOW + SHOW_SOURCE},
+    {"ptx", no_argument, NULL, OPT_SHOW + SHOW_PTX},
+    {"sass", no_argument, NULL, OPT_SHOW + SHOW_SASS},
+    {"log", no_argument, NULL, OPT_SHOW + SHOW_LOG},
+    {"image", no_argument, NULL, OPT_SHOW + SHOW_IMAGE},
+    {0},
+};
+
+// A number above 0, with K, M or G behind it when `units`.
+static bool take_number(const char *option, const char *text, bool units, double *ret)
+{
+    static const char letters[] = "KMG";
+    char *end;
+    double value = strtod(text, &end);
+    for (const char *letter = letters; units && *letter && *end; letter++)
+        if (*end == *letter) {
+            for (const char *l = letters; l <= letter; l++)
+                value *= 1024;
+            end++;
+            break;
+        }
+    if (end == text || *end || !(value > 0) || value > 1e18) {
+        fprintf(stderr, "fajit-tune: %s %s is not a number above 0\n", option, text);
+        return false;
+    }
+    *ret = value;
+    return true;
+}
+
+static bool take_preset(struct tune_options *options, const char *name)
+{
+    if (options->preset_count == TUNE_PRESETS_MAX) {
+        fprintf(stderr, "fajit-tune: more than %d presets\n", TUNE_PRESETS_MAX);
+        return false;
+    }
+    options->presets[options->preset_count++] = name;
+    return true;
+}
+
+static bool take_option(struct tune_options *options, int opt)
+{
+    double value = 0;
+    switch (opt) {
+    case OPT_PRESET:
+        return take_preset(options, optarg);
+    case OPT_BUDGET:
+        return take_number("--budget", optarg, false, &options->budget_s);
+    case OPT_JOBS:
+        if (!take_number("--jobs", optarg, false, &value))
+            return false;
+        options->jobs = value < 1024 ? (int)value : 1024;
+        return true;
+    case OPT_CANDIDATES:
+        if (!take_number("--candidates", optarg, false, &value))
+            return false;
+        options->candidates = value < 4096 ? (int)value : 4096;
+        return true;
+    case OPT_MAX_SIZE:
+        options->has_max = true;
+        if (!take_number("--max-size", optarg, true, &value))
+            return false;
+        options->max_bytes = (uint64_t)value;
+        return true;
+    case OPT_DEVICES:
+        options->all_devices = strcmp(optarg, "all") == 0;
+        if (!options->all_devices)
+            options->tool.device = optarg;
+        return true;
+    case OPT_FORCE:
+        options->force = true;
+        return true;
+    case OPT_VOTE:
+        options->vote = true;
+        return true;
+    case 'o':
+        options->output = optarg;
+        return true;
+    default:
+        if (opt >= OPT_SHOW && opt <= OPT_SHOW + SHOW_IMAGE) {
+            options->show = (enum tune_show)(opt - OPT_SHOW);
+            return true;
+        }
+        return tool_option(&options->tool, opt, usage);
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {TOOL_LONG_OPTIONS, {0}};
-    struct tool_options options = {0};
+    struct tune_options options = {0};
     tool_name = "fajit-tune";
-    for (int opt; (opt = getopt_long(argc, argv, "vh", long_options, NULL)) != -1;)
-        if (!tool_option(&options, opt, usage))
-            return tool_usage(usage);
+    for (int opt; (opt = getopt_long(argc, argv, "vho:", long_options, NULL)) != -1;)
+        if (!take_option(&options, opt))
+            return opt == '?' ? tool_usage(usage) : 2;
     const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;
     if (!command)
         return tool_usage(usage);
 
     struct fajit_ctx *ctx = NULL;
-    if (open_context(&options, command, &ctx))
+    if (open_context(&options.tool, command, &ctx))
         return 1;
     int code = command->run(ctx, &options, argc - optind - 1, argv + optind + 1);
     fajit_ctx_destroy(&ctx);

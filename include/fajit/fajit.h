@@ -585,6 +585,12 @@ FAJIT_API int fajit_tune(struct fajit_ctx *ctx, const struct fajit_problem *prob
                          const struct fajit_tune_params *params,
                          struct fajit_tune_result *ret_result);
 
+// What planning would choose now, without compiling: `kernel`, `config`, `family` and `variant` of
+// `ret_choice`; `ret_from` receives what struct fajit_plan_info calls config_from.
+FAJIT_API int fajit_tune_why(struct fajit_ctx *ctx, const struct fajit_problem *problem,
+                             struct fajit_tune_result *ret_choice, char *ret_from,
+                             size_t from_bytes);
+
 // One line of the records.
 struct fajit_tune_record {
     const char *problem, *gpu, *kernel, *variant, *config; // all valid during the callback

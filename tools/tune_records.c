@@ -1,0 +1,113 @@
+// fajit-tune why and merge: what was measured, and what follows from it.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cjson/cJSON.h>
+
+#include "tune.h"
+
+struct showing {
+    cJSON *json; // NULL: lines
+    int count;
+};
+
+static int show_record(void *user, const struct fajit_tune_record *r)
+{
+    struct showing *showing = user;
+    char when[32];
+    time_t time = (time_t)r->time_s;
+    showing->count++;
+    if (showing->json) {
+        cJSON *item = cJSON_CreateObject();
+        cJSON_AddStringToObject(item, "step", r->step);
+        cJSON_AddStringToObject(item, "problem", r->problem);
+        cJSON_AddStringToObject(item, "gpu", r->gpu);
+        cJSON_AddStringToObject(item, "kernel", r->kernel);
+        cJSON_AddStringToObject(item, "variant", r->variant);
+        cJSON_AddStringToObject(item, "config", r->config);
+        cJSON_AddStringToObject(item, "verdict", r->verdict);
+        cJSON_AddNumberToObject(item, "median_us", r->median_us);
+        cJSON_AddNumberToObject(item, "p25_us", r->p25_us);
+        cJSON_AddNumberToObject(item, "p75_us", r->p75_us);
+        cJSON_AddNumberToObject(item, "samples", r->samples);
+        cJSON_AddStringToObject(item, "nvrtc", r->nvrtc);
+        cJSON_AddStringToObject(item, "origin", r->origin);
+        cJSON_AddItemToArray(showing->json, item);
+        return 0;
+    }
+    strftime(when, sizeof(when), "%F", localtime(&time));
+    printf("  %-9s %-6s %10.2f us  %2d samples  %s %s %s  (%s, NVRTC %s, %s)  %s\n", r->step,
+           r->verdict, r->median_us, r->samples, r->kernel, r->variant, r->config, r->origin,
+           *r->nvrtc ? r->nvrtc : "?", when, r->problem);
+    return 0;
+}
+
+static int why_one(struct fajit_ctx *ctx, const struct tune_options *options, const char *text)
+{
+    struct fajit_problem problem = {.struct_size = sizeof(problem)};
+    struct fajit_tune_result choice = {.struct_size = sizeof(choice)};
+    struct showing showing = {0};
+    char from[160];
+    if (tool_problem(&options->tool, text, &problem))
+        return 1;
+    if (fajit_tune_why(ctx, &problem, &choice, from, sizeof(from)))
+        return tool_fail(text);
+    cJSON *json = options->tool.json ? cJSON_CreateObject() : NULL;
+    if (json) {
+        cJSON_AddStringToObject(json, "problem", text);
+        cJSON_AddStringToObject(json, "kernel", choice.kernel);
+        cJSON_AddStringToObject(json, "config", choice.config);
+        cJSON_AddStringToObject(json, "from", from);
+        showing.json = cJSON_AddArrayToObject(json, "records");
+    } else {
+        printf("%s\n  kernel   %s\n  config   %s\n  because  %s\n", text, choice.kernel,
+               choice.config, from);
+    }
+    if (fajit_tune_visit(ctx, &problem, show_record, &showing))
+        return tool_fail(text);
+    if (json) {
+        char *out = cJSON_Print(json);
+        puts(out ? out : "{}");
+        free(out);
+        cJSON_Delete(json);
+    } else if (showing.count == 0) {
+        printf("  no record has a say: `fajit-tune tune %s` makes one\n", text);
+    }
+    return 0;
+}
+
+int tune_why(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args)
+{
+    struct tune_list list;
+    int code = tune_list_make(options, count, args, &list);
+    if (code)
+        return code;
+    for (int i = 0; i < list.count; i++)
+        code |= why_one(ctx, options, list.texts[i]);
+    code |= list.bad > 0;
+    tune_list_free(&list);
+    return code;
+}
+
+int tune_merge(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args)
+{
+    struct fajit_tune_merge merge = {.struct_size = sizeof(merge)};
+    (void)ctx;
+    if (count < 1 || !options->output) {
+        fprintf(stderr, "%s: merge takes record files and --output FILE\n", tool_name);
+        return 2;
+    }
+    if (fajit_tune_merge_files((const char *const *)args, count, options->vote, options->output,
+                               &merge))
+        return tool_fail("merge");
+    printf("%d records in %s", merge.records, options->output);
+    if (options->vote)
+        printf("; %d problems were voted on", merge.disagreements);
+    putchar('\n');
+    if (merge.bad_lines)
+        fprintf(stderr, "%s: %d lines were damaged and left out; the first: %s\n", tool_name,
+                merge.bad_lines, merge.first_bad);
+    return merge.bad_lines ? 1 : 0;
+}

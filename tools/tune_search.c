@@ -1,0 +1,214 @@
+// fajit-tune tune: searches, one problem after another on each device.
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "tune.h"
+
+#define DEVICES_MAX 16
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+struct work {
+    const struct tune_options *options;
+    const struct tune_list *list;
+    pthread_mutex_t mutex; // of the fields below, and of the output
+    int next, done, failed;
+    cJSON *json; // NULL: lines
+};
+
+struct worker {
+    struct work *work;
+    struct fajit_ctx *ctx;
+    const char *text; // problem at hand
+    char phase[16];   // last one reported in a plain line
+};
+
+// --- Progress ---------------------------------------------------------------------------------
+
+static int see_progress(void *user, const struct fajit_tune_progress *p)
+{
+    struct worker *worker = user;
+    char text[400];
+    double left = p->budget_s - p->elapsed_s;
+    snprintf(text, sizeof(text), "%s %s | best %.1f us %s | now %s | %.0f s left", worker->text,
+             p->phase, p->best_us, p->best, *p->running ? p->running : "compiling",
+             left > 0 ? left : 0);
+    pthread_mutex_lock(&worker->work->mutex);
+    if (tune_on_terminal()) {
+        tune_bar(p->timed, p->candidates, text);
+    } else if (!worker->work->json && strcmp(worker->phase, p->phase) != 0) {
+        snprintf(worker->phase, sizeof(worker->phase), "%s", p->phase);
+        fprintf(stderr, "%s: %.1f s: %s: %s: %d of %d timed, best %.1f us %s\n", tool_name,
+                p->elapsed_s, worker->text, p->phase, p->timed, p->candidates, p->best_us, p->best);
+    }
+    pthread_mutex_unlock(&worker->work->mutex);
+    return interrupted;
+}
+
+static void report_json(cJSON *array, const char *text, const struct fajit_tune_result *r)
+{
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "problem", text);
+    cJSON_AddStringToObject(item, "kernel", r->kernel);
+    cJSON_AddStringToObject(item, "config", r->config);
+    cJSON_AddNumberToObject(item, "median_us", r->median_us);
+    cJSON_AddNumberToObject(item, "p25_us", r->p25_us);
+    cJSON_AddNumberToObject(item, "p75_us", r->p75_us);
+    cJSON_AddNumberToObject(item, "default_us", r->default_us);
+    cJSON_AddNumberToObject(item, "points", (double)r->points);
+    cJSON_AddNumberToObject(item, "candidates", r->candidates);
+    cJSON_AddNumberToObject(item, "timed", r->timed);
+    cJSON_AddBoolToObject(item, "from_record", r->from_record);
+    cJSON_AddBoolToObject(item, "finished", r->finished);
+    cJSON_AddBoolToObject(item, "noisy", r->noisy);
+    cJSON_AddNumberToObject(item, "elapsed_s", r->elapsed_s);
+    cJSON_AddItemToArray(array, item);
+}
+
+static void report(struct work *work, const char *text, const struct fajit_tune_result *r)
+{
+    if (work->json) {
+        report_json(work->json, text, r);
+        return;
+    }
+    tune_bar_clear();
+    printf("%s\n  %s %s: %.2f us (quartiles %.2f to %.2f)", text, r->kernel, r->config,
+           r->median_us, r->p25_us, r->p75_us);
+    if (r->default_us > 0 && r->median_us > 0)
+        printf(", default %.2f us, %.1f %% gained", r->default_us,
+               100 * (r->default_us / r->median_us - 1));
+    if (r->from_record)
+        printf("; recorded before\n");
+    else
+        printf("\n  %d of %d candidates timed, out of %lld points, in %.1f s%s%s\n", r->timed,
+               r->candidates, (long long)r->points, r->elapsed_s,
+               r->finished ? "" : "; ended early, best so far",
+               r->noisy ? "; noisy: something else used the GPU" : "");
+    fflush(stdout);
+}
+
+// --- Work -------------------------------------------------------------------------------------
+
+static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
+{
+    const struct tune_options *options = worker->work->options;
+    struct fajit_problem problem = {.struct_size = sizeof(problem)};
+    const struct fajit_tune_params params = {
+        .struct_size = sizeof(params),
+        .budget_s = options->budget_s,
+        .jobs = options->jobs,
+        .max_candidates = options->candidates,
+        .force = options->force,
+        .try_all = true,
+        .progress = see_progress,
+        .user = worker,
+    };
+    worker->phase[0] = '\0';
+    if (tool_problem(&options->tool, worker->text, &problem) ||
+        !tool_problem_complete(&problem, worker->text))
+        return FAJIT_E_INVAL;
+    int err = fajit_tune(worker->ctx, &problem, &params, ret_result);
+    if (err)
+        tool_fail(worker->text);
+    return err;
+}
+
+static void *run(void *user)
+{
+    struct worker *worker = user;
+    struct work *work = worker->work;
+    bool lost = false;
+    pthread_mutex_lock(&work->mutex);
+    while (!lost && !interrupted && work->next < work->list->count) {
+        struct fajit_tune_result result = {.struct_size = sizeof(result)};
+        worker->text = work->list->texts[work->next++];
+        pthread_mutex_unlock(&work->mutex);
+        int err = tune_one(worker, &result);
+        pthread_mutex_lock(&work->mutex);
+        work->done++;
+        lost = err == FAJIT_E_CONTEXT_LOST;
+        if (err)
+            work->failed++;
+        else
+            report(work, worker->text, &result);
+    }
+    pthread_mutex_unlock(&work->mutex);
+    return NULL;
+}
+
+// --- Devices ----------------------------------------------------------------------------------
+
+// Contexts of every device there is; the first is the caller's.
+static int open_all(const struct tune_options *options, struct fajit_ctx *first,
+                    struct fajit_ctx **ret_contexts)
+{
+    int count = 0;
+    ret_contexts[count++] = first;
+    for (int i = 1; options->all_devices && i < DEVICES_MAX; i++) {
+        struct fajit_ctx_params params = {.struct_size = sizeof(params),
+                                          .device = FAJIT_DEVICE_CUDA,
+                                          .device_ordinal = i,
+                                          .cache_dir = options->tool.cache_dir,
+                                          .dump_dir = options->tool.dump_dir};
+        if (fajit_ctx_create(&params, &ret_contexts[count]))
+            break;
+        count++;
+    }
+    return count;
+}
+
+static void run_on_devices(struct work *work, struct fajit_ctx *first)
+{
+    struct fajit_ctx *contexts[DEVICES_MAX];
+    struct worker workers[DEVICES_MAX];
+    pthread_t threads[DEVICES_MAX];
+    int count = open_all(work->options, first, contexts), started = 1;
+    for (int i = 0; i < count; i++)
+        workers[i] = (struct worker){.work = work, .ctx = contexts[i]};
+    while (started < count && pthread_create(&threads[started], NULL, run, &workers[started]) == 0)
+        started++;
+    run(&workers[0]);
+    for (int i = 1; i < started; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 1; i < count; i++)
+        fajit_ctx_destroy(&contexts[i]);
+    tune_bar_clear();
+}
+
+int tune_tune(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args)
+{
+    struct tune_list list;
+    int code = tune_list_make(options, count, args, &list);
+    if (code)
+        return code;
+    struct work work = {.options = options,
+                        .list = &list,
+                        .mutex = PTHREAD_MUTEX_INITIALIZER,
+                        .json = options->tool.json ? cJSON_CreateArray() : NULL};
+    signal(SIGINT, interrupt);
+    run_on_devices(&work, ctx);
+    signal(SIGINT, SIG_DFL);
+    if (work.json) {
+        char *text = cJSON_Print(work.json);
+        puts(text ? text : "[]");
+        free(text);
+        cJSON_Delete(work.json);
+    }
+    if (work.failed || work.done < list.count)
+        fprintf(stderr, "%s: %d of %d problems failed, %d not begun\n", tool_name, work.failed,
+                list.count, list.count - work.done);
+    code = interrupted ? 130 : work.failed || list.bad || work.done < list.count;
+    tune_list_free(&list);
+    return code;
+}

@@ -1,0 +1,124 @@
+// fajit-tune warm: what the problems need, compiled into the cache, several at a time.
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "tune.h"
+
+struct work {
+    struct fajit_ctx *ctx;
+    const struct tune_options *options;
+    const struct tune_list *list;
+    pthread_mutex_t mutex; // of the fields below, and of the output
+    int next, done, failed;
+    cJSON *json; // NULL: lines
+};
+
+static int warm_one(struct work *work, const char *text, struct fajit_plan_info *ret_info,
+                    char ret_name[160])
+{
+    struct fajit_problem problem = {.struct_size = sizeof(problem)};
+    struct fajit_plan_params params = {.struct_size = sizeof(params), .no_load = true};
+    struct fajit_plan *plan = NULL;
+    if (tool_problem(&work->options->tool, text, &problem))
+        return FAJIT_E_INVAL;
+    int err = fajit_plan_create(work->ctx, &problem, &params, &plan);
+    if (err == 0)
+        err = fajit_plan_info(plan, ret_info);
+    if (err == 0)
+        snprintf(ret_name, 160, "%s", fajit_plan_name(plan));
+    if (err)
+        tool_fail(text);
+    fajit_plan_destroy(&plan);
+    return err;
+}
+
+static double took_us(const struct fajit_plan_info *info)
+{
+    return info->render_us + info->disk_us + info->compile_us + info->publish_us;
+}
+
+static void report(struct work *work, const char *text, const char *name,
+                   const struct fajit_plan_info *info)
+{
+    if (!work->json) {
+        tune_bar_clear();
+        printf("%-10s %7.0f ms  %s  %s\n", tool_origin(info->origin), took_us(info) / 1e3, name,
+               text);
+        return;
+    }
+    cJSON *item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "problem", text);
+    cJSON_AddStringToObject(item, "name", name);
+    cJSON_AddStringToObject(item, "key", info->key);
+    cJSON_AddStringToObject(item, "origin", tool_origin(info->origin));
+    cJSON_AddStringToObject(item, "config_from", info->config_from);
+    cJSON_AddNumberToObject(item, "ms", took_us(info) / 1e3);
+    cJSON_AddItemToArray(work->json, item);
+}
+
+static void *run(void *user)
+{
+    struct work *work = user;
+    pthread_mutex_lock(&work->mutex);
+    while (work->next < work->list->count) {
+        const char *text = work->list->texts[work->next++];
+        struct fajit_plan_info info = {.struct_size = sizeof(info)};
+        char name[160];
+        tune_bar(work->done, work->list->count, text);
+        pthread_mutex_unlock(&work->mutex);
+        int err = warm_one(work, text, &info, name);
+        pthread_mutex_lock(&work->mutex);
+        work->done++;
+        if (err)
+            work->failed++;
+        else
+            report(work, text, name, &info);
+    }
+    pthread_mutex_unlock(&work->mutex);
+    return NULL;
+}
+
+static void run_on_threads(struct work *work)
+{
+    pthread_t threads[64];
+    int jobs = work->options->jobs > 0 ? work->options->jobs : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int started = 0;
+    if (jobs > 64)
+        jobs = 64;
+    while (started < jobs - 1 && started < work->list->count &&
+           pthread_create(&threads[started], NULL, run, work) == 0)
+        started++;
+    run(work);
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    tune_bar_clear();
+}
+
+int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args)
+{
+    struct tune_list list;
+    int code = tune_list_make(options, count, args, &list);
+    if (code)
+        return code;
+    struct work work = {.ctx = ctx,
+                        .options = options,
+                        .list = &list,
+                        .mutex = PTHREAD_MUTEX_INITIALIZER,
+                        .json = options->tool.json ? cJSON_CreateArray() : NULL};
+    run_on_threads(&work);
+    if (work.json) {
+        char *text = cJSON_Print(work.json);
+        puts(text ? text : "[]");
+        free(text);
+        cJSON_Delete(work.json);
+    }
+    if (work.failed)
+        fprintf(stderr, "%s: %d of %d problems failed\n", tool_name, work.failed, list.count);
+    code = work.failed || list.bad;
+    tune_list_free(&list);
+    return code;
+}
