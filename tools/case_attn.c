@@ -293,15 +293,19 @@ static void compare_output(const struct fcase *c, const struct references *r,
                 }
     result->checked = i;
     // At logits of 2e5 one unit in the last place of fp32 is a percent of p. It rules both
-    // evaluations, and over few rows the ratio of two such maxima is luck.
-    double factor = c->options.values == CASE_EXTREME ? 3 : 2;
-    result->bound = factor * result->plain_error + ulp(c->problem.attn.dtype, largest + 0.3);
+    // evaluations, and over few rows the ratio of two such maxima is luck; where one key takes all,
+    // the plain p is exactly 1 and the kernel's is rounded once more than the sum that divides it.
+    const bool extreme = c->options.values == CASE_EXTREME;
+    double slack = ulp(c->problem.attn.dtype, largest + 0.3);
+    result->bound = extreme ? 3 * result->plain_error + 2 * slack : 2 * result->plain_error + slack;
 }
 
 static bool compare_lse(const struct fcase *c, const struct references *r,
                         struct case_result *result)
 {
     const struct fajit_attn_desc *p = &c->problem.attn;
+    // Scores summed from products of 2e5 are known to a few units in the last place of those.
+    const double product_error = c->options.values == CASE_EXTREME ? 2.45e5 * 0x1p-22 : 0;
     bool ok = true;
     int64_t i = 0;
     for (int64_t b = 0; p->lse && b < p->batch; b++)
@@ -314,7 +318,7 @@ static bool compare_lse(const struct fcase *c, const struct references *r,
                     continue;
                 }
                 result->max_lse_error = fmax(result->max_lse_error, fabs(got - want));
-                ok &= fabs(got - want) <= 1e-3 + 1e-5 * fabs(want);
+                ok &= fabs(got - want) <= 1e-3 + 1e-5 * fabs(want) + product_error;
             }
     return ok;
 }
