@@ -80,7 +80,7 @@ uint8_t *fj_emu_resolve_shared(struct fj_emu_warp *w, const struct fj_emu_insn *
 static uint8_t *resolve_local(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
                               uint64_t address, uint32_t bytes, uint32_t align)
 {
-    const uint32_t size = w->code->local_bytes;
+    const uint32_t size = w->code->entry->local_bytes;
     if (address > size || bytes > size - address) {
         fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ADDRESS,
                     "out of bounds: %u bytes at local address 0x%llx of %u bytes", bytes,
@@ -91,7 +91,7 @@ static uint8_t *resolve_local(struct fj_emu_warp *w, const struct fj_emu_insn *i
         misaligned(w, in, lane, FJ_PTX_LOCAL, address, align);
         return NULL;
     }
-    return w->local + (size_t)lane * size + address;
+    return w->local + (size_t)lane * w->code->local_bytes + address;
 }
 
 static uint8_t *resolve_param(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,

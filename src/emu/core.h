@@ -88,7 +88,8 @@ struct fj_emu_code {
     uint32_t *slot_of;  // register -> slot offset or predicate index
     uint32_t sink;      // slots that nobody reads
     uint32_t n_preds;
-    uint32_t local_bytes, smem_static_bytes, smem_dynamic_align;
+    uint32_t local_bytes; // of a lane, rounded up
+    uint32_t smem_static_bytes, smem_dynamic_align;
     uint32_t *module_shared;     // module var -> shared address, FJ_EMU_NONE: not used
     struct fj_emu_alloc *allocs; // freed with the code
 };

@@ -254,7 +254,7 @@ int fj_emu_code_build(const struct fj_ptx_module *module, const struct fj_ptx_en
     code->module = module;
     code->entry = entry;
     code->var_addr = var_addr;
-    code->local_bytes = entry->local_bytes;
+    code->local_bytes = (entry->local_bytes + 15) & ~15u;
     code->smem_static_bytes = entry->smem_static_bytes;
     code->smem_dynamic_align = entry->smem_dynamic_align;
     code->module_shared = entry->module_shared;

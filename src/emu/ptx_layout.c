@@ -71,5 +71,5 @@ void fj_ptx_layout(struct fj_ptx_parser *p, struct fj_ptx_entry *e)
         if (m->vars[i].space == FJ_PTX_SHARED && m->vars[i].bytes == 0)
             e->module_shared[i] = (uint32_t)dynamic;
     }
-    e->local_bytes = (uint32_t)align_up(local, 16);
+    e->local_bytes = (uint32_t)local;
 }
