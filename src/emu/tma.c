@@ -80,6 +80,27 @@ static int begin(struct copy *ret, const void *bytes, int rank, const int32_t *c
     return 0;
 }
 
+// An H200 stops with an illegal instruction where these are broken.
+static int check_coordinates(const struct copy *copy, bool is_store)
+{
+    const struct fj_emu_tma_map *map = &copy->map;
+    if (copy->coords[0] * (int64_t)map->strides[0] % 16) {
+        snprintf(copy->text, copy->cap,
+                 "the innermost coordinate %" PRId32 " is not a multiple of 16 bytes",
+                 copy->coords[0]);
+        return -1;
+    }
+    for (int i = 0; is_store && i < map->rank; i++)
+        if (copy->coords[i] < 0) {
+            snprintf(copy->text, copy->cap,
+                     "coordinate %d of a store is %" PRId32 ": a box may end outside the tensor, "
+                     "not begin before it",
+                     i, copy->coords[i]);
+            return -1;
+        }
+    return 0;
+}
+
 // Where 16-byte chunk `offset` of the dense box lies relative to the box's beginning. The swizzle
 // exchanges bits of the shared address: bits 4-6 ^= bits 7-9 (64B: 4-5 ^= 7-8; 32B: 4 ^= 7).
 static uint32_t place(const struct copy *copy, uint32_t offset)
@@ -150,7 +171,8 @@ int fj_emu_tma_load(const void *map, int rank, const int32_t *coords, uint8_t *s
 {
     struct copy copy;
     uint8_t row[ROW_BYTES];
-    if (begin(&copy, map, rank, coords, smem_address, ret_text, cap))
+    if (begin(&copy, map, rank, coords, smem_address, ret_text, cap) ||
+        check_coordinates(&copy, false))
         return -1;
     uint32_t rows = row_count(&copy.map), width = copy.row_bytes;
     for (uint32_t i = 0; i < rows; i++) {
@@ -173,7 +195,8 @@ int fj_emu_tma_store(const void *map, int rank, const int32_t *coords, const uin
 {
     struct copy copy;
     uint8_t row[ROW_BYTES];
-    if (begin(&copy, map, rank, coords, smem_address, ret_text, cap))
+    if (begin(&copy, map, rank, coords, smem_address, ret_text, cap) ||
+        check_coordinates(&copy, true))
         return -1;
     uint32_t rows = row_count(&copy.map), width = copy.row_bytes;
     for (uint32_t i = 0; i < rows; i++) {

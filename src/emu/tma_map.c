@@ -54,6 +54,17 @@ static const char *check_box(const struct fj_emu_tma_map *map, const cuuint32_t 
     return NULL;
 }
 
+// An H200 takes boxes of 229376 bytes and refuses 261120: a box fits one CTA's shared memory.
+#define BOX_BYTES (227 * 1024)
+
+static const char *check_box_bytes(const struct fj_emu_tma_map *map, const cuuint32_t *box)
+{
+    uint64_t bytes = map->strides[0];
+    for (int i = 0; i < map->rank; i++)
+        bytes *= box[i];
+    return bytes > BOX_BYTES ? "a box fits the shared memory of a CTA" : NULL;
+}
+
 static bool is_float(CUtensorMapDataType type)
 {
     return type >= CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
@@ -110,6 +121,8 @@ CUresult fj_emu_tma_encode(CUtensorMap *ret_map, CUtensorMapDataType type, cuuin
     broken = check_dims(&map);
     if (!broken)
         broken = check_box(&map, box, element_strides);
+    if (!broken)
+        broken = check_box_bytes(&map, box);
     if (broken)
         return refuse(broken);
     for (cuuint32_t i = 0; i < rank; i++) {

@@ -104,8 +104,12 @@ static void check_load(struct tensor *t, const int32_t *coords)
     assert_int_equal(smem[bytes], 0xee);
 }
 
+// Innermost coordinates are whole 16 bytes. Stores begin inside the tensor.
 static const int32_t corners[][5] = {
-    {0, 0, 0, 0, 0}, {8, 3, 1, 0, 1}, {-5, -2, 0, -1, 1}, {90, 1, 2, 1, 0}, {3, 30, 1, 1, -1},
+    {0, 0, 0, 0, 0}, {8, 3, 1, 0, 1}, {-8, -2, 0, -1, 1}, {88, 1, 2, 1, 0}, {16, 30, 1, 1, -1},
+};
+static const int32_t store_corners[][4] = {
+    {0, 0, 0, 0}, {8, 3, 1, 0}, {88, 1, 2, 1}, {16, 30, 3, 1}, {104, 40, 0, 0},
 };
 
 static void test_load(void **state)
@@ -151,8 +155,8 @@ static void test_load_types_and_steps(void **state)
             .swizzle = CU_TENSOR_MAP_SWIZZLE_128B,
         };
         make_tensor(&t);
-        check_load(&t, (const int32_t[]){4, 2, 1});
-        check_load(&t, (const int32_t[]){-3, 9, -1});
+        check_load(&t, (const int32_t[]){16, 2, 1});
+        check_load(&t, (const int32_t[]){-16, 9, -1});
         fj_emu_mem_free(t.address);
     }
 }
@@ -161,7 +165,7 @@ static void test_store(void **state)
 {
     (void)state;
     static _Alignas(128) uint8_t smem[64 * 1024];
-    for (size_t corner = 0; corner < sizeof(corners) / sizeof(corners[0]); corner++)
+    for (size_t corner = 0; corner < sizeof(store_corners) / sizeof(store_corners[0]); corner++)
         for (int swizzle = 0; swizzle <= 3; swizzle++) {
             struct tensor t = {
                 .type = CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
@@ -178,11 +182,11 @@ static void test_store(void **state)
             uint32_t count = box_elements(&t), inside = 0;
             for (uint32_t i = 0; i < count; i++)
                 memcpy(smem + shared_of(&t, i), &(uint16_t){(uint16_t)(i + 1)}, 2);
-            assert_int_equal(fj_emu_tma_store(&t.map, 4, corners[corner], smem, BASE,
+            assert_int_equal(fj_emu_tma_store(&t.map, 4, store_corners[corner], smem, BASE,
                                               FJ_EMU_REDUCE_NONE, text, sizeof(text)),
                              0);
             for (uint32_t i = 0; i < count; i++) {
-                uint64_t to = global_of(&t, corners[corner], i);
+                uint64_t to = global_of(&t, store_corners[corner], i);
                 inside += to != 0;
                 if (to)
                     assert_int_equal(*(uint16_t *)(uintptr_t)to, (uint16_t)(i + 1));
@@ -245,6 +249,14 @@ static void test_faults(void **state)
     assert_int_equal(fj_emu_tma_check(smem, 2, &bytes, text, sizeof(text)), -1);
     assert_int_equal(fj_emu_tma_load(&t.map, 2, origin, smem, 64, text, sizeof(text)), -1);
     assert_non_null(strstr(text, "128"));
+    const int32_t odd[] = {4, 0}, before[] = {0, -1};
+    assert_int_equal(fj_emu_tma_load(&t.map, 2, odd, smem, BASE, text, sizeof(text)), -1);
+    assert_non_null(strstr(text, "16 bytes"));
+    assert_int_equal(fj_emu_tma_load(&t.map, 2, before, smem, BASE, text, sizeof(text)), 0);
+    assert_int_equal(
+        fj_emu_tma_store(&t.map, 2, before, smem, BASE, FJ_EMU_REDUCE_NONE, text, sizeof(text)),
+        -1);
+    assert_non_null(strstr(text, "not begin before"));
     fj_emu_mem_free(t.address);
     assert_int_equal(fj_emu_tma_load(&t.map, 2, origin, smem, BASE, text, sizeof(text)), -1);
     assert_non_null(strstr(text, "freed"));
@@ -296,7 +308,9 @@ static void test_encode_limits(void **state)
         {GOOD, .box = {64, 257, 1}, WRONG},
         {GOOD, .box = {72, 64, 1}, WRONG}, // 144 bytes under a 128-byte swizzle
         {GOOD, .box = {72, 64, 1}, .swizzle = CU_TENSOR_MAP_SWIZZLE_NONE},
-        {GOOD, .box = {36, 64, 1}, WRONG}, // 72 bytes
+        {GOOD, .box = {64, 256, 7}},
+        {GOOD, .box = {64, 256, 8}, WRONG}, // 256 KiB
+        {GOOD, .box = {36, 64, 1}, WRONG},  // 72 bytes
         {GOOD, .box = {32, 64, 1}, .swizzle = CU_TENSOR_MAP_SWIZZLE_64B},
         {GOOD, .box = {32, 64, 1}, .swizzle = CU_TENSOR_MAP_SWIZZLE_32B, WRONG},
         {GOOD, .steps = {1, 9, 1}, WRONG},
