@@ -45,28 +45,22 @@ struct tile {
     int bm, bn, warps, stages, qregs, ctas;
 };
 static const struct tile tiles_v2[] = {
-    {64, 128, 64, 4, 2, 1, 2},
-    {64, 128, 64, 4, 1, 1, 2},
-    {64, 64, 64, 4, 1, 1, 2},
-    {80, 128, 64, 4, 2, 1, 2},
-    {80, 128, 64, 4, 1, 1, 2},
-    {80, 64, 32, 4, 1, 1, 2},
-    {128, 128, 64, 4, 2, 2, 2},
-    {128, 128, 64, 4, 1, 2, 2},
-    {128, 64, 48, 4, 1, 1, 2},
-    {128, 64, 64, 4, 1, 1, 1},
-    {192, 64, 64, 4, 1, 1, 2},
-    {192, 64, 32, 4, 1, 1, 1},
-    {256, 64, 64, 4, 1, 2, 2},
-    {256, 64, 32, 4, 1, 2, 2},
-    {256, 64, 32, 4, 1, 2, 1},
-    {256, 64, 16, 4, 1, 2, 1},
-    {0},
+    {64, 128, 64, 4, 2, 1, 2},  {64, 128, 64, 4, 1, 1, 2},  {64, 64, 64, 4, 1, 1, 2},
+    {80, 128, 64, 4, 2, 1, 2},  {80, 128, 64, 4, 1, 1, 2},  {80, 64, 32, 4, 1, 1, 2},
+    {128, 128, 64, 4, 2, 2, 2}, {128, 128, 64, 4, 1, 2, 2}, {128, 64, 48, 4, 1, 1, 2},
+    {128, 64, 64, 4, 1, 1, 1},  {192, 64, 64, 4, 1, 1, 2},  {192, 64, 32, 4, 1, 1, 1},
+    {224, 64, 64, 4, 1, 1, 2},  {256, 64, 64, 4, 1, 2, 2},  {256, 64, 32, 4, 1, 2, 2},
+    {256, 64, 32, 4, 1, 2, 1},  {256, 64, 16, 4, 1, 2, 1},  {0},
 };
 // State moves between registers and memory at every visit: fewer registers are left.
 static const struct tile tiles_v1[] = {
-    {64, 128, 64, 4, 1, 2, 1}, {128, 128, 32, 4, 1, 2, 1}, {256, 128, 64, 8, 1, 2, 1},
-    {256, 64, 32, 4, 1, 2, 1}, {256, 64, 16, 4, 1, 2, 1},  {0},
+    {64, 128, 64, 4, 1, 2, 1},
+    {128, 128, 64, 8, 1, 2, 1},
+    {128, 64, 64, 4, 1, 2, 1},
+    {256, 128, 64, 8, 1, 2, 1},
+    {256, 64, 32, 4, 1, 2, 1},
+    {256, 64, 16, 4, 1, 2, 1},
+    {0},
 };
 
 static int smem_of(const struct fj_attn *attn, const struct fj_config *config, bool v1)
@@ -81,11 +75,38 @@ static int smem_of(const struct fj_attn *attn, const struct fj_config *config, b
     return 2 * (loop > o ? loop : o);
 }
 
+// Accumulators S and O, Q where it stays, and what little addresses and maxima can do with.
+static int registers_needed(const struct fj_attn *attn, const struct fj_config *config)
+{
+    int tiles = FJ_CFG(config, bm) / (16 * FJ_CFG(config, warps));
+    int q = FJ_CFG(config, qregs) == 1 ? fj_round_up(attn->head_dim, 16) / 4 : 0;
+    return tiles * (FJ_CFG(config, bn) / 2 + fj_round_up(attn->head_dim_v, 16) / 2 + q) + 24;
+}
+
+// Copies by narrow or plain loads take registers of their own: tiles that leave fewer would spill.
+#define REGISTERS_BESIDE_COPIES 180
+
+static bool copies_take_registers(const struct fj_attn *attn, const struct fj_config *config)
+{
+    return attn->align_bytes < 16 || FJ_CFG(config, bk) == 8;
+}
+
+// Whether a row of the table does on that GPU.
+static bool is_suitable(const struct fj_attn *attn, const struct fj_gpu *gpu, bool v1,
+                        const struct fj_config *config)
+{
+    if (copies_take_registers(attn, config) &&
+        registers_needed(attn, config) > REGISTERS_BESIDE_COPIES)
+        return false;
+    return fj_attn_smem_fits(gpu, smem_of(attn, config, v1), FJ_CFG(config, ctas));
+}
+
 static void set_tile(const struct tile *tile, bool v1, struct fj_config *config)
 {
     fj_attn_default(config, FJ_KNOB_bm, tile->bm);
     fj_attn_default(config, FJ_KNOB_bn, tile->bn);
-    fj_attn_default(config, FJ_KNOB_warps, tile->warps);
+    int warps_max = FJ_CFG(config, bm) / 16; // a warp has at least 16 rows
+    fj_attn_default(config, FJ_KNOB_warps, tile->warps < warps_max ? tile->warps : warps_max);
     if (!v1)
         fj_attn_default(config, FJ_KNOB_stages, tile->stages);
     fj_attn_default(config, FJ_KNOB_qregs, tile->qregs);
@@ -104,7 +125,7 @@ static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, b
             continue;
         tried = *config;
         set_tile(tile, v1, &tried);
-        if (fj_attn_smem_fits(gpu, smem_of(attn, &tried, v1), FJ_CFG(&tried, ctas)))
+        if (is_suitable(attn, gpu, v1, &tried))
             break;
     }
     *config = tried;
@@ -124,14 +145,6 @@ static int check_tile(const struct fj_config *config)
         return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 1 to %d", FJ_CFG(config, stages),
                       STAGES_MAX);
     return FAJIT_OK;
-}
-
-// Accumulators S and O, Q where it stays, and what little addresses and maxima can do with.
-static int registers_needed(const struct fj_attn *attn, const struct fj_config *config)
-{
-    int tiles = FJ_CFG(config, bm) / (16 * FJ_CFG(config, warps));
-    int q = FJ_CFG(config, qregs) == 1 ? fj_round_up(attn->head_dim, 16) / 4 : 0;
-    return tiles * (FJ_CFG(config, bn) / 2 + fj_round_up(attn->head_dim_v, 16) / 2 + q) + 24;
 }
 
 static int check_instructions(const struct fj_attn *attn, const struct fj_gpu *gpu,

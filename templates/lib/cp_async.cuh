@@ -93,8 +93,10 @@ __device__ __forceinline__ void copy_tile(uint32 to, const element *from, int64 
     if (Shape::kLanes > Shape::kChunks && column >= 8 * Shape::kChunks)
         return;
     to += (row * kPitch + column) * sizeof(element);
-    //@if align == 2
-#pragma unroll 1 // copies in flight take registers, eight loads each
+    //@if align < 16
+#pragma unroll 1 // narrow copies are many, and their addresses take registers
+    //@elif mma_k == 8
+#pragma unroll 4 // each copy in flight holds its data in registers
     //@else
 #pragma unroll
     //@end
