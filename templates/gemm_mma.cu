@@ -19,7 +19,7 @@
 //@switch act none|relu|gelu|silu  activation
 //@switch align int     bytes that pointers and strides are multiples of
 //@require threads == 32 * warps_m * warps_n
-//@require block_m % (16 * warps_m) == 0 && block_n % (16 * warps_n) == 0 && block_k % 16 == 0
+//@require block_m % (16 * warps_m) == 0 && block_n % (16 * warps_n) == 0 && block_k % 16 == 0 && (block_k % 32 == 0 || dtype == f32)
 //@require (dtype == f32) == (math != none) && (stages > 1 || dtype == f16)
 //@let turing stages == 1
 //@let mma_k 16 - 8 * turing
@@ -59,6 +59,13 @@ constexpr int kWarpM = kBlockM / kWarpsM; // rows of C of a warp
 constexpr int kWarpN = kBlockN / kWarpsN; // columns of C of a warp
 constexpr int kTilesM = kWarpM / 16;      // mma tiles of a warp: 16 x 8
 constexpr int kTilesN = kWarpN / 8;
+
+//@if dtype == f32
+constexpr int kStepK = 8; // depth of one mma
+//@else
+constexpr int kStepK = 16; // depth of one mma
+//@end
+static_assert(kBlockK % (2 * kStepK) == 0, "fragments of even and odd steps have their registers");
 
 // Boxes of A and B in shared memory lie as in global memory. A row is longer than the box, so that
 // the rows which one load touches start in different banks.
@@ -125,19 +132,24 @@ __device__ __forceinline__ void copy_stage(uint32 stage, const Matrix &a, const 
     //@end
 }
 
-// C += A B over one stage, for the part of a warp.
-__device__ __forceinline__ void multiply_stage(float (&sums)[kTilesM][kTilesN][4], uint32 stage,
-                                               int warp_row, int warp_column)
-{
-    const int lane = threadIdx.x % 32;
+// What a warp multiplies in one step: its part of A and B, kStepK deep, as mma takes it.
+struct Fragments {
     //@if dtype == f32
-    const uint32 stage_b = stage + kElementsA * sizeof(float);
-    const int g = lane / 4;
-    const int t = lane % 4;
-#pragma unroll
-    for (int k = 0; k < kBlockK; k += 8) {
-        Operand<4> a[kTilesM];
-        Operand<2> b[kTilesN];
+    Operand<4> a[kTilesM];
+    Operand<2> b[kTilesN];
+    //@else
+    uint32 a[kTilesM][4];
+    uint32 b[kTilesN / 2][4]; // each for two mma tiles
+    //@end
+
+    // Takes them from depth k of a stage.
+    __device__ __forceinline__ void load(uint32 stage, int k, int warp_row, int warp_column)
+    {
+        const int lane = threadIdx.x % 32;
+        const uint32 stage_b = stage + kElementsA * sizeof(element);
+        //@if dtype == f32
+        const int g = lane / 4;
+        const int t = lane % 4;
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
 #pragma unroll
@@ -164,56 +176,51 @@ __device__ __forceinline__ void multiply_stage(float (&sums)[kTilesM][kTilesN][4
                 //@end
             }
         }
+        //@else
+        // Four 8 x 8 tiles at a time. Of A, the second is the one below the first, the third the one
+        // to the right; of B, the second is the one below in the first half, the third the one to
+        // the right (lib/mma.cuh). Lane i gives the address of a row of tile i / 8 as it is stored.
+        const int near = lane % 16;                     // tiles 0 1 are stored below each other,
+        const int near_right = lane / 16 * 8;           // 2 3 to their right
+        const int far = lane / 16 * 8 + lane % 8;       // tiles 0 2 are stored below each other,
+        const int far_right = lane / 8 % 2 * 8;         // 1 3 to their right
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
-#pragma unroll
-            for (int n = 0; n < kTilesN; ++n)
-                multiply(sums[i][n], a[i], b[n]);
-        }
-    }
-    //@else
-    // The rows whose addresses this lane gives to ldmatrix, see lib/mma.cuh: of four 8 x 8 tiles, the
-    // second lies below the first in A and B as multiplied, and in A the third to the right.
-    //@if trans_a
-    const uint32 a_lane = stage + 2 * ((lane / 16 * 8 + lane % 8) * kPitchA + warp_row +
-                                       lane / 8 % 2 * 8);
-    //@else
-    const uint32 a_lane = stage + 2 * ((warp_row + lane % 16) * kPitchA + lane / 16 * 8);
-    //@end
-    const uint32 stage_b = stage + 2 * kElementsA;
-    //@if trans_b
-    const uint32 b_lane = stage_b + 2 * ((warp_column + lane / 16 * 8 + lane % 8) * kPitchB +
-                                         lane / 8 % 2 * 8);
-    //@else
-    const uint32 b_lane = stage_b + 2 * (lane % 16 * kPitchB + warp_column + lane / 16 * 8);
-    //@end
-#pragma unroll
-    for (int k = 0; k < kBlockK; k += 16) {
-        uint32 a[kTilesM][4];
-        uint32 b[kTilesN / 2][4];
-#pragma unroll
-        for (int i = 0; i < kTilesM; ++i)
             //@if trans_a
-            ldmatrix_x4_trans(a[i], a_lane + 2 * (k * kPitchA + 16 * i));
+            const int at = (k + far) * kPitchA + warp_row + 16 * i + far_right;
+            ldmatrix_x4_trans(a[i], stage + 2 * at);
             //@else
-            ldmatrix_x4(a[i], a_lane + 2 * (16 * i * kPitchA + k));
+            const int at = (warp_row + 16 * i + near) * kPitchA + k + near_right;
+            ldmatrix_x4(a[i], stage + 2 * at);
             //@end
+        }
 #pragma unroll
-        for (int n = 0; n < kTilesN / 2; ++n)
+        for (int n = 0; n < kTilesN / 2; ++n) {
             //@if trans_b
-            ldmatrix_x4(b[n], b_lane + 2 * (16 * n * kPitchB + k));
+            const int at = (warp_column + 16 * n + far) * kPitchB + k + far_right;
+            ldmatrix_x4(b[n], stage_b + 2 * at);
             //@else
-            ldmatrix_x4_trans(b[n], b_lane + 2 * (k * kPitchB + 16 * n));
+            const int at = (k + near) * kPitchB + warp_column + 16 * n + near_right;
+            ldmatrix_x4_trans(b[n], stage_b + 2 * at);
             //@end
+        }
+        //@end
+    }
+
+    __device__ __forceinline__ void multiply(float (&sums)[kTilesM][kTilesN][4]) const
+    {
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
 #pragma unroll
             for (int n = 0; n < kTilesN; ++n)
+                //@if dtype == f32
+                multiply_tile(sums[i][n], a[i], b[n]);
+                //@else
                 mma_16x8x16(sums[i][n], a[i], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+                //@end
         }
     }
-    //@end
-}
+};
 
 //@if split
 // Leaves this CTA's sums in the workspace. True in all threads of the CTA that came last for its
@@ -233,6 +240,7 @@ __device__ __forceinline__ bool add_splits(float (&sums)[kTilesM][kTilesN][4], f
         }
     }
     __threadfence();
+    __syncthreads(); // all sums of this CTA can be seen
     const bool last = __syncthreads_or(
         threadIdx.x == 0 ? atomicAdd(&arrivals[tile], 1) == kSplits - 1 : 0);
     if (!last)
@@ -297,7 +305,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             __syncthreads(); // the stage before has been read
             copy_stage(stages, a, b, shape, tile, k, k_end);
             __syncthreads();
-            multiply_stage(sums, stages, warp_row, warp_column);
+#pragma unroll
+            for (int step = 0; step < kBlockK / kStepK; ++step) {
+                Fragments now;
+                now.load(stages, step * kStepK, warp_row, warp_column);
+                now.multiply(sums);
+            }
         }
         //@else
         __syncthreads(); // the stages of the previous tile have been read
@@ -308,19 +321,31 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
                 copy_stage(stages + s * kStageBytes, a, b, shape, tile, k, k_end);
             copy_commit(); // an empty group too: waiting counts groups
         }
+        copy_wait<kStages - 2>();
+        __syncthreads(); // the first stage is there
+        Fragments fragments[2]; // of this step, and on their way, of the next
+        fragments[0].load(stages, 0, warp_row, warp_column);
         int slot = 0;
         int free = kStages - 1;
 #pragma unroll 1
         for (int k = k_begin; k < k_end; k += kBlockK) {
-            copy_wait<kStages - 2>();
-            __syncthreads(); // the stage is there, and the one before has been read
             const int k_next = k + (kStages - 1) * kBlockK;
             if (k_next < k_end)
                 copy_stage(stages + free * kStageBytes, a, b, shape, tile, k_next, k_end);
             copy_commit();
-            multiply_stage(sums, stages + slot * kStageBytes, warp_row, warp_column);
-            free = slot;
-            slot = slot + 1 == kStages ? 0 : slot + 1;
+            constexpr int kSteps = kBlockK / kStepK;
+#pragma unroll
+            for (int step = 0; step < kSteps; ++step) {
+                if (step == kSteps - 1) {
+                    copy_wait<kStages - 2>();
+                    __syncthreads(); // the next stage is there, and this one has been read
+                    free = slot;
+                    slot = slot + 1 == kStages ? 0 : slot + 1;
+                }
+                fragments[(step + 1) % 2].load(stages + slot * kStageBytes,
+                                               (step + 1) % kSteps * kStepK, warp_row, warp_column);
+                fragments[step % 2].multiply(sums);
+            }
         }
         //@end
         //@if split

@@ -102,7 +102,7 @@ template <int kBlock> __device__ __forceinline__ int place_in_tile(int thread, i
 // Adds the products of one step to the thread's 8 x 8 sums.
 __device__ __forceinline__ void multiply_step(float (&sums)[8][8], const float *a, const float *b)
 {
-#pragma unroll
+#pragma unroll 2 // no more, or values fetched ahead take too many registers
     for (int k = 0; k < kBlockK; ++k) {
         float a_values[8];
         float b_values[8];

@@ -6,6 +6,8 @@
 //@const  threads         per CTA: one warpgroup loads, block_m / 64 compute
 //@const  load_registers  of a thread of the loading warpgroup
 //@const  math_registers  of a thread that computes
+//@const  cluster_m       CTAs below each other in a cluster, which share their B tile
+//@const  cluster_n       CTAs beside each other in a cluster, which share their A tile
 //@const  cluster_size    CTAs of one cluster
 //@const  smem_bytes      dynamic shared memory of one CTA
 //@switch dtype f16|bf16  element type of A and B
@@ -22,8 +24,8 @@
 //@require block_m % 64 == 0 && block_n % 64 == 0 && block_n <= 256 && block_k == 64
 //@require threads == 128 + 2 * block_m
 //@require !stagger || block_m == 128
-//@require block_n % cluster == 0 && cluster == cluster_size && align >= 16
-//@require splitk || trans_b || block_n % (64 * cluster) == 0
+//@require cluster == cluster_size && (splitk || cluster == cluster_m * cluster_n) && align >= 16
+//@require block_m % (64 * cluster_n) == 0 && block_n % (64 * cluster_m) == 0
 //@let wgmma_ss_n block_n
 //@let wgmma_rs_n 0
 //@let tma_rank_min 3
@@ -47,9 +49,9 @@
 //
 //@end
 //@if multicast
-// The CTAs of a cluster work on tiles below each other, which need the same B tile: each fetches a
-// part of it for all, so that B is read from L2 once per cluster. A stage is therefore empty only
-// when every CTA of the cluster is done with it.
+// The CTAs of a cluster work on neighbouring tiles. Those below each other need the same B tile,
+// those beside each other the same A tile: each fetches a part of it for all, so that L2 is read
+// once. A stage is therefore empty only when every CTA of the cluster is done with it.
 //@end
 //@if splitk
 // Few tiles would leave most of the GPU idle, so the CTAs of a cluster share the depth of one tile.
@@ -91,17 +93,22 @@ constexpr int kOffsetBarriers = kOffsetC;
 //@end
 static_assert(kOffsetBarriers + 2 * 8 * kStages == kSmemBytes, "host and kernel agree");
 
-// Advance of a descriptor, in units of 16 bytes, from one wgmma (16 deep) to the next.
+// Whether k is contiguous in memory.
 //@if trans_a
-constexpr int kStepA = 16 * kPanelRow / 16; // 16 rows
+constexpr bool kAlongKA = false;
 //@else
-constexpr int kStepA = 16 * 2 / 16; // 16 columns
+constexpr bool kAlongKA = true;
 //@end
 //@if trans_b
-constexpr int kStepB = 16 * 2 / 16;
+constexpr bool kAlongKB = true;
 //@else
-constexpr int kStepB = 16 * kPanelRow / 16;
+constexpr bool kAlongKB = false;
 //@end
+
+// Advance of a descriptor, in units of 16 bytes, from one wgmma (16 deep) to the next: 16 columns
+// of a row, or 16 rows.
+constexpr int kStepA = kAlongKA ? 16 * 2 / 16 : 16 * kPanelRow / 16;
+constexpr int kStepB = kAlongKB ? 16 * 2 / 16 : 16 * kPanelRow / 16;
 
 struct Shared {
     uint32 base;
@@ -135,7 +142,7 @@ struct Shape {
     int m;
     int n;
     int steps;   // of block_k along k
-    int tiles_m; // rows of tiles; with multicast, of a cluster's tiles
+    int tiles_m; // rows of clusters' tiles
     int tiles_n;
     int tiles; // batch * tiles_m * tiles_n
 };
@@ -160,51 +167,70 @@ __device__ __forceinline__ Range step_range(const Shape &shape, int rank)
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n, int rank)
 {
     Tile tile = place_tile(n, shape.tiles_m, shape.tiles_n);
-    //@if multicast
-    tile.row0 = (tile.row0 * kClusterSize + rank) * kBlockM;
-    //@else
-    tile.row0 *= kBlockM;
-    //@end
-    tile.column0 *= kBlockN;
+    tile.row0 = (tile.row0 * kClusterM + rank % kClusterM) * kBlockM;
+    tile.column0 = (tile.column0 * kClusterN + rank / kClusterM % kClusterN) * kBlockN;
     return tile;
+}
+
+// Fetches a box into this CTA or, when kShared, into every CTA whose bit is set in `ctas`.
+template <bool kShared>
+__device__ __forceinline__ void fetch(uint32 box, const TensorMap &map, uint32 full, uint64 policy,
+                                      uint16 ctas, int c0, int c1, int c2)
+{
+    //@if multicast
+    if (kShared) {
+        tma_load_multicast(box, map, full, policy, ctas, c0, c1, c2);
+        return;
+    }
+    //@end
+    tma_load(box, map, full, policy, c0, c1, c2);
+}
+
+// Fetches one of kParts parts of a tile of A or B with kSize rows or columns, from `i` on, at depth
+// k: one box where k is contiguous in memory, else one for each 64 of them.
+template <bool kAlongK, int kSize, int kParts>
+__device__ __forceinline__ void load_part(uint32 tile, const TensorMap &map, uint32 full,
+                                          uint64 policy, int part, uint16 ctas, int i, int k,
+                                          int batch)
+{
+    constexpr int kRows = kSize / kParts;
+    tile += part * kRows * kPanelRow;
+    i += part * kRows;
+    if (kAlongK) {
+        fetch<(kParts > 1)>(tile, map, full, policy, ctas, k, i, batch);
+        return;
+    }
+#pragma unroll
+    for (int row = 0; row < kRows; row += 64)
+        fetch<(kParts > 1)>(tile + row * kPanelRow, map, full, policy, ctas, i + row, k, batch);
 }
 
 // One thread: fetches the A and B tiles of every k step of one tile of C.
 __device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &ring,
                                           const TensorMap &a_map, const TensorMap &b_map,
-                                          const Tile &tile, const Range &range, int rank)
+                                          const Shape &shape, const Tile &tile, const Range &range,
+                                          int rank)
 {
+    // What no other tile needs must not push what others need out of L2.
+    const uint64 a_policy = shape.tiles_n == 1 ? kEvictFirst : kEvictNormal;
+    const uint64 b_policy = shape.tiles_m == 1 ? kEvictFirst : kEvictNormal;
+    const int cluster_row = rank % kClusterM;
+    const int cluster_column = rank / kClusterM % kClusterN; // 0 where the cluster splits k
+    uint16 beside = 0; // the CTAs of this one's row of the cluster
+#pragma unroll
+    for (int j = 0; j < kClusterN; ++j)
+        beside |= 1 << (cluster_row + j * kClusterM);
+    const uint16 below = ((1 << kClusterM) - 1) << (cluster_column * kClusterM); // of its column
+
     for (int step = range.begin; step < range.end; ++step) {
         const uint32 full = smem.full(ring.slot);
         const int k = step * kBlockK;
         mbarrier_wait(smem.empty(ring.slot), ring.parity ^ 1);
         mbarrier_arrive_expect(full, kBytesStage);
-        //@if trans_a
-#pragma unroll
-        for (int panel = 0; panel < kBlockM / 64; ++panel)
-            tma_load(smem.a(ring.slot) + panel * kPanel, a_map, full, kEvictNormal,
-                     tile.row0 + 64 * panel, k, tile.batch);
-        //@else
-        tma_load(smem.a(ring.slot), a_map, full, kEvictNormal, k, tile.row0, tile.batch);
-        //@end
-        //@if multicast && trans_b
-        constexpr int kShare = kBlockN / kClusterSize; // columns of C that this CTA fetches for all
-        tma_load_multicast(smem.b(ring.slot) + rank * kShare * kPanelRow, b_map, full, kEvictNormal,
-                           (1 << kClusterSize) - 1, k, tile.column0 + rank * kShare, tile.batch);
-        //@elif multicast
-        constexpr int kShare = kBlockN / 64 / kClusterSize; // panels that this CTA fetches for all
-#pragma unroll
-        for (int panel = rank * kShare; panel < (rank + 1) * kShare; ++panel)
-            tma_load_multicast(smem.b(ring.slot) + panel * kPanel, b_map, full, kEvictNormal,
-                               (1 << kClusterSize) - 1, tile.column0 + 64 * panel, k, tile.batch);
-        //@elif trans_b
-        tma_load(smem.b(ring.slot), b_map, full, kEvictNormal, k, tile.column0, tile.batch);
-        //@else
-#pragma unroll
-        for (int panel = 0; panel < kBlockN / 64; ++panel)
-            tma_load(smem.b(ring.slot) + panel * kPanel, b_map, full, kEvictNormal,
-                     tile.column0 + 64 * panel, k, tile.batch);
-        //@end
+        load_part<kAlongKA, kBlockM, kClusterN>(smem.a(ring.slot), a_map, full, a_policy,
+                                                cluster_column, beside, tile.row0, k, tile.batch);
+        load_part<kAlongKB, kBlockN, kClusterM>(smem.b(ring.slot), b_map, full, b_policy,
+                                                cluster_row, below, tile.column0, k, tile.batch);
         ring.advance();
     }
 }
@@ -239,24 +265,18 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     for (int i = 0; i < kBlockN / 2; ++i)
         sums[i] = 0.0f;
     pin(sums);
+    const uint32 a_first = wgmma_descriptor(smem.a(0) + warpgroup * kPanel, kPanel);
+    const uint32 b_first = wgmma_descriptor(smem.b(0), kPanel);
     int previous = 0;
 #pragma unroll 1
     for (int step = range.begin; step < range.end; ++step) {
-        const uint64 a = wgmma_descriptor(smem.a(ring.slot) + warpgroup * kPanel, kPanel);
-        const uint64 b = wgmma_descriptor(smem.b(ring.slot), kPanel);
+        const uint32 a = wgmma_descriptor(smem.a(ring.slot) + warpgroup * kPanel, kPanel);
+        const uint32 b = wgmma_descriptor(smem.b(ring.slot), kPanel);
         mbarrier_wait(smem.full(ring.slot), ring.parity);
         wgmma_fence();
 #pragma unroll
         for (int i = 0; i < kBlockK / 16; ++i)
-            //@if trans_a && trans_b
-            wgmma_ss<1, 0>(sums, a + i * kStepA, b + i * kStepB, 1);
-            //@elif trans_a
-            wgmma_ss<1, 1>(sums, a + i * kStepA, b + i * kStepB, 1);
-            //@elif trans_b
-            wgmma_ss<0, 0>(sums, a + i * kStepA, b + i * kStepB, 1);
-            //@else
-            wgmma_ss<0, 1>(sums, a + i * kStepA, b + i * kStepB, 1);
-            //@end
+            wgmma_ss<!kAlongKA, !kAlongKB>(sums, a + i * kStepA, b + i * kStepB, 1);
         wgmma_commit();
         //@if stagger
         if (step == lead_step)
@@ -426,7 +446,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
         //@end
         for (int n = blockIdx.x / kClusterSize; n < shape.tiles; n += gridDim.x / kClusterSize) {
             if (threadIdx.x == 0)
-                load_tile(smem, ring, a_map, b_map, find_tile(shape, n, rank), range, rank);
+                load_tile(smem, ring, a_map, b_map, shape, find_tile(shape, n, rank), range, rank);
             //@if splitk
             __syncwarp();
             cluster_sync(); // the sums are in shared memory

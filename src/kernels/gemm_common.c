@@ -112,11 +112,11 @@ void fj_gemm_cost(const struct fj_choice *choice, struct fj_cost *ret)
     ret->block_bytes = element * (bm + bn) * bk;
 }
 
-int fj_gemm_tiles_count(const struct fj_choice *choice, const struct fj_gemm_args *args, int stack,
-                        struct fj_gemm_tiles *ret_tiles)
+int fj_gemm_tiles_count(const struct fj_choice *choice, const struct fj_gemm_args *args, int high,
+                        int wide, struct fj_gemm_tiles *ret_tiles)
 {
-    int64_t height = (int64_t)FJ_CFG(&choice->config, bm) * stack;
-    int64_t width = FJ_CFG(&choice->config, bn);
+    int64_t height = (int64_t)FJ_CFG(&choice->config, bm) * high;
+    int64_t width = (int64_t)FJ_CFG(&choice->config, bn) * wide;
     int64_t rows = (args->c.shape[1] + height - 1) / height;
     int64_t columns = (args->c.shape[2] + width - 1) / width;
     int64_t total;

@@ -29,13 +29,13 @@ void fj_gemm_meaning(const struct fj_choice *choice, struct fj_buf *ret_text);
 
 void fj_gemm_cost(const struct fj_choice *choice, struct fj_cost *ret_cost);
 
-// Tiles of bm rows (times `stack`, tiles below each other that belong together) by bn columns.
+// Tiles of bm by bn elements, or blocks of `high` by `wide` tiles that belong together.
 struct fj_gemm_tiles {
     int32_t rows, columns, total; // total: of all batch entries
 };
 // FAJIT_E_UNSUPPORTED when there are too many to count in 31 bits.
-int fj_gemm_tiles_count(const struct fj_choice *choice, const struct fj_gemm_args *args, int stack,
-                        struct fj_gemm_tiles *ret_tiles);
+int fj_gemm_tiles_count(const struct fj_choice *choice, const struct fj_gemm_args *args, int high,
+                        int wide, struct fj_gemm_tiles *ret_tiles);
 
 int64_t fj_gemm_depth(const struct fj_choice *choice, const struct fj_gemm_args *args); // k
 

@@ -97,8 +97,8 @@ static int check_tile(const struct fj_choice *choice)
         return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 16, 32, 64, 128 or 256", bm);
     if (!power_of_two(bn) || bn < 16 || bn > 256)
         return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16, 32, 64, 128 or 256", bn);
-    if (bk != 16 && bk != 32 && bk != 64)
-        return fj_err(FAJIT_E_INVAL, "bk=%d: it may be 16, 32 or 64", bk);
+    if ((bk != 16 || !is_tf32(gemm)) && bk != 32 && bk != 64)
+        return fj_err(FAJIT_E_INVAL, "bk=%d: it may be 32 or 64, with fp32 also 16", bk);
     int across, beside;
     divide(config, &across, &beside);
     if (across == 0)
@@ -247,7 +247,7 @@ static int workspace_layout(const struct fj_choice *choice, const struct fj_gemm
 {
     const struct fj_config *config = &choice->config;
     size_t splits = (size_t)FJ_CFG(config, splitk);
-    int r = fj_gemm_tiles_count(choice, args, 1, ret_tiles);
+    int r = fj_gemm_tiles_count(choice, args, 1, 1, ret_tiles);
     if (r < 0)
         return r;
     size_t tile_bytes = (size_t)FJ_CFG(config, bm) * (size_t)FJ_CFG(config, bn) * sizeof(float);

@@ -70,7 +70,8 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
     int block = default_block(&choice->problem.gemm, gpu);
     fj_gemm_default(config, FJ_KNOB_bm, block);
     fj_gemm_default(config, FJ_KNOB_bn, block);
-    fj_gemm_default(config, FJ_KNOB_bk, 16);
+    // Elements on their way take block_k * block / threads registers.
+    fj_gemm_default(config, FJ_KNOB_bk, FJ_CFG(config, bm) > 64 ? 16 : 8);
     fj_gemm_default(config, FJ_KNOB_group, 8);
     if (choice->problem.variant == FAJIT_VARIANT_AUTO)
         choice->problem.variant = FAJIT_VARIANT_V2;
@@ -90,7 +91,7 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
     const struct fj_gemm_args *args = opaque;
     struct fj_gemm_tiles tiles;
     fj_launch_init(ret);
-    int r = fj_gemm_tiles_count(choice, args, 1, &tiles);
+    int r = fj_gemm_tiles_count(choice, args, 1, 1, &tiles);
     if (r < 0)
         return r;
     int64_t ctas = tiles.total, resident = (int64_t)gpu->sm_count * ctas_per_sm;

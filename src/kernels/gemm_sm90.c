@@ -75,29 +75,32 @@ static int check_tile(const struct fj_config *config)
 static int check_config(const struct fj_choice *choice)
 {
     const struct fj_config *config = &choice->config;
-    int bn = FJ_CFG(config, bn), cluster = FJ_CFG(config, cluster), splitk = FJ_CFG(config, splitk);
-    if (!one_of(cluster, (const int[]){1, 2, 4, 0}))
-        return fj_err(FAJIT_E_INVAL, "cluster=%d: it may be 1, 2 or 4", cluster);
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), splitk = FJ_CFG(config, splitk);
+    int rows = FJ_CFG(config, cluster), columns = FJ_CFG(config, clustern);
+    if (!one_of(rows, (const int[]){1, 2, 4, 0}) || !one_of(columns, (const int[]){1, 2, 4, 0}))
+        return fj_err(FAJIT_E_INVAL, "cluster=%d, clustern=%d: they may be 1, 2 or 4", rows,
+                      columns);
     if (!one_of(splitk, (const int[]){1, 2, 4, 8, 0}))
         return fj_err(FAJIT_E_INVAL, "splitk=%d: it may be 1, 2, 4 or 8", splitk);
-    if (cluster > 1 && splitk > 1)
+    if (rows * columns > 1 && splitk > 1)
         return fj_err(FAJIT_E_INVAL,
-                      "cluster=%d and splitk=%d: one of them must be 1, since "
-                      "split-K makes a cluster of its own",
-                      cluster, splitk);
-    if (cluster > 1 && !choice->problem.gemm.trans_b && bn % (64 * cluster) != 0)
+                      "splitk=%d makes a cluster of its own: cluster and clustern must be 1",
+                      splitk);
+    if (rows * columns > 8)
+        return fj_err(FAJIT_E_INVAL, "cluster=%d by clustern=%d: a cluster has at most 8 CTAs",
+                      rows, columns);
+    if (bn % (64 * rows) != 0 || bm % (64 * columns) != 0)
         return fj_err(FAJIT_E_INVAL,
-                      "cluster=%d: each CTA fetches whole panels of 64 columns of "
-                      "B, and bn=%d is no multiple of %d",
-                      cluster, bn, 64 * cluster);
+                      "cluster=%d, clustern=%d: each CTA fetches whole panels of 64, so bn=%d must "
+                      "be a multiple of 64 cluster and bm=%d of 64 clustern",
+                      rows, columns, bn, bm);
     if (FJ_CFG(config, stages) < 2 || FJ_CFG(config, stages) > STAGES_MAX)
         return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 2 to %d", FJ_CFG(config, stages),
                       STAGES_MAX);
-    if (FJ_CFG(config, pingpong) > 2 ||
-        (FJ_CFG(config, pingpong) == 1 && FJ_CFG(config, bm) != 128))
+    if (FJ_CFG(config, pingpong) > 2 || (FJ_CFG(config, pingpong) == 1 && bm != 128))
         return fj_err(FAJIT_E_INVAL, "pingpong=%d: it may be 2, or 1 with bm=128: two warpgroups",
                       FJ_CFG(config, pingpong));
-    int sums = FJ_CFG(config, bm) * bn * 4;
+    int sums = bm * bn * 4;
     if (splitk > 1 && sums > FJ_CFG(config, stages) * bytes_per_stage(config))
         return fj_err(FAJIT_E_INVAL,
                       "splitk=%d: the stages hold the sums of the tile at its end, %d bytes; take "
@@ -209,9 +212,9 @@ static int default_pingpong(const struct fj_choice *choice)
 
 static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
-    static const enum fj_knob allowed[] = {FJ_KNOB_bm,     FJ_KNOB_bn,       FJ_KNOB_bk,
-                                           FJ_KNOB_stages, FJ_KNOB_cluster,  FJ_KNOB_splitk,
-                                           FJ_KNOB_group,  FJ_KNOB_pingpong, FJ_KNOB_COUNT};
+    static const enum fj_knob allowed[] = {
+        FJ_KNOB_bm,       FJ_KNOB_bn,     FJ_KNOB_bk,    FJ_KNOB_stages,   FJ_KNOB_cluster,
+        FJ_KNOB_clustern, FJ_KNOB_splitk, FJ_KNOB_group, FJ_KNOB_pingpong, FJ_KNOB_COUNT};
     struct fj_config *config = &choice->config;
     bool given;
     int r = fj_gemm_knobs_check(config, allowed);
@@ -222,6 +225,7 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
     if (!given)
         choose_tile(&choice->problem.gemm, gpu, config);
     fj_gemm_default(config, FJ_KNOB_cluster, 1);
+    fj_gemm_default(config, FJ_KNOB_clustern, 1);
     fj_gemm_default(config, FJ_KNOB_splitk, 1);
     fj_gemm_default(config, FJ_KNOB_group, default_group(config));
     r = check_tile(config);
@@ -242,7 +246,8 @@ static int threads(const struct fj_choice *choice)
 
 static int cluster_size(const struct fj_choice *choice)
 {
-    return FJ_CFG(&choice->config, cluster) * FJ_CFG(&choice->config, splitk);
+    const struct fj_config *config = &choice->config;
+    return FJ_CFG(config, cluster) * FJ_CFG(config, clustern) * FJ_CFG(config, splitk);
 }
 
 static void params(const struct fj_choice *choice, struct fj_params *ret)
@@ -258,6 +263,8 @@ static void params(const struct fj_choice *choice, struct fj_params *ret)
     fj_params_int(ret, "load_registers", registers[warpgroups].load);
     fj_params_int(ret, "math_registers", registers[warpgroups].math);
     fj_params_int(ret, "cluster", cluster_size(choice));
+    fj_params_int(ret, "cluster_m", FJ_CFG(&choice->config, cluster));
+    fj_params_int(ret, "cluster_n", FJ_CFG(&choice->config, clustern));
     fj_params_int(ret, "cluster_size", cluster_size(choice));
     fj_params_int(ret, "splitk", FJ_CFG(&choice->config, splitk) > 1);
     fj_params_int(ret, "stagger", FJ_CFG(&choice->config, pingpong) == 1);
@@ -300,9 +307,10 @@ static void push_maps(const struct fj_choice *choice, const struct fj_gemm_args 
 {
     const struct fj_gemm *gemm = &choice->problem.gemm;
     const struct fj_config *config = &choice->config;
+    int rows_a = FJ_CFG(config, bm) / FJ_CFG(config, clustern);
     int rows_b = FJ_CFG(config, bn) / FJ_CFG(config, cluster);
     struct fj_tensor_map a =
-        map_of(&args->a, gemm->dtype, args->c.data, gemm->trans_a ? BLOCK_K : FJ_CFG(config, bm));
+        map_of(&args->a, gemm->dtype, args->c.data, gemm->trans_a ? BLOCK_K : rows_a);
     struct fj_tensor_map b =
         map_of(&args->b, gemm->dtype, args->c.data, gemm->trans_b ? rows_b : BLOCK_K);
     struct fj_tensor_map c = map_of(&args->c, gemm->out_dtype, args->c.data, 64);
@@ -317,10 +325,11 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
 {
     const struct fj_gemm_args *args = opaque;
     const struct fj_gemm *gemm = &choice->problem.gemm;
-    int stack = FJ_CFG(&choice->config, cluster), size = cluster_size(choice);
+    int size = cluster_size(choice);
     struct fj_gemm_tiles tiles;
     fj_launch_init(ret);
-    int r = fj_gemm_tiles_count(choice, args, stack, &tiles);
+    int r = fj_gemm_tiles_count(choice, args, FJ_CFG(&choice->config, cluster),
+                                FJ_CFG(&choice->config, clustern), &tiles);
     if (r < 0)
         return r;
     int64_t clusters = tiles.total;

@@ -55,7 +55,7 @@ template <int kCount> struct Operand {
 //@else
 // C += A B.
 //@end
-__device__ __forceinline__ void multiply(float (&c)[4], const Operand<4> &a, const Operand<2> &b)
+__device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a, const Operand<2> &b)
 {
     //@if math == tf32x3
     mma_16x8x8(c, a.small, b.big);

@@ -1,0 +1,441 @@
+// Every matmul kernel against the fp64 reference, on a GPU or on the emulated device.
+//
+//     numeric-gemm --device emu|0 [--seed N] [--texts N] [--runs N] [--max-flops F] [--only WORD]
+//
+// Baked axes make kernel texts (each costs a compile), run-time axes make runs of a text; both are
+// pairwise samples drawn by the seed. Then properties that need no reference: block sizes do not
+// change sums of integers, a launch repeats bit for bit, NaN and infinities stay where they belong,
+// zeros give zeros. Exit code 77: no device.
+#include <getopt.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "case.h"
+#include "pairwise.h"
+
+#define TEXTS_MAX 200
+#define RUNS_MAX 64
+#define TEXT_MAX 192
+#define SKIP 77
+#define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
+
+struct settings {
+    const char *device, *only;
+    uint64_t seed;
+    int texts, runs;
+    double max_flops;
+};
+
+struct totals {
+    int passed, failed, skipped;
+};
+
+// --- Axes -------------------------------------------------------------------------------------
+
+static const char *const kernels[] = {
+    "kernel=simt",
+    "kernel=simt,variant=persistent",
+    "kernel=mma",
+    "kernel=mma,variant=persistent",
+    "kernel=mma,bm=64,bn=128,bk=32,splitk=4",
+    "kernel=sm90",
+    "kernel=sm90,bm=128,bn=256,bk=64,cluster=2,variant=persistent",
+    "kernel=sm90,bm=128,bn=192,bk=64,pingpong=1,variant=persistent",
+    "kernel=sm90,bm=128,bn=128,bk=64,splitk=4",
+    "kernel=sm90,bm=64,bn=64,bk=64,splitk=8"};
+static const char *const types[] = {
+    "bf16", "f16", "f32", "f32,math=tf32", "f32,math=3xtf32", "bf16,out=f32", "f16,out=bf16"};
+static const char *const layouts[] = {"nn", "nt", "tn", "tt"};
+static const char *const ends[] = {"",          ",bias",          ",beta",
+                                   ",act=relu", ",bias,act=gelu", ",beta,bias,act=silu"};
+static const char *const aligns[] = {"", ",align=4", ",align=8", ",align=2"};
+
+static int baked_counts(int *ret_counts)
+{
+    const int counts[] = {COUNT(kernels), COUNT(types), COUNT(layouts), COUNT(ends), COUNT(aligns)};
+    memcpy(ret_counts, counts, sizeof(counts));
+    return COUNT(counts);
+}
+
+static void baked_text(const int *row, char *ret_text)
+{
+    // No promise below an element's size.
+    bool wide = strstr(types[row[1]], "f32") != NULL;
+    const char *align = wide && row[4] == 3 ? ",align=4" : aligns[row[4]];
+    snprintf(ret_text, TEXT_MAX, "gemm:%s,%s%s,%s%s", types[row[1]], layouts[row[2]], ends[row[3]],
+             kernels[row[0]], align);
+}
+
+static const int sizes[][3] = {
+    {33, 47, 61},   {100, 200, 150}, {17, 17, 17},  {1, 1, 1},    {2, 3, 5},      {7, 16, 9},
+    {16, 1, 16},    {1, 300, 40},    {300, 1, 40},  {64, 64, 64}, {128, 256, 64}, {129, 257, 65},
+    {16, 520, 700}, {260, 24, 1100}, {255, 511, 8}, {40, 72, 0},  {513, 130, 96}};
+static const int batches[] = {1, 3};
+static const enum case_storage storages[] = {CASE_PADDED, CASE_COMPACT, CASE_OFFSET};
+static const enum case_values values[] = {CASE_NORMAL, CASE_INTEGERS};
+
+static int run_counts(int *ret_counts)
+{
+    const int counts[] = {COUNT(sizes), COUNT(batches), COUNT(storages), COUNT(values)};
+    memcpy(ret_counts, counts, sizeof(counts));
+    return COUNT(counts);
+}
+
+// Whether compact rows of all three matrices keep the promise.
+static bool compact_keeps(const struct fajit_gemm_desc *p)
+{
+    const enum fajit_dtype out = p->out_dtype ? p->out_dtype : p->dtype;
+    const int64_t align = p->align_bytes ? p->align_bytes : 16;
+    const int64_t in_bytes = (int64_t)fajit_dtype_bytes(p->dtype);
+    const int64_t a = (p->trans_a ? p->m : p->k) * in_bytes;
+    const int64_t b = (p->trans_b ? p->k : p->n) * in_bytes;
+    const int64_t c = p->n * (int64_t)fajit_dtype_bytes(out);
+    return a % align == 0 && b % align == 0 && c % align == 0;
+}
+
+static void apply_run(const int *row, uint64_t seed, struct fajit_problem *problem,
+                      struct case_options *options)
+{
+    struct fajit_gemm_desc *p = &problem->gemm;
+    p->m = sizes[row[0]][0];
+    p->n = sizes[row[0]][1];
+    p->k = sizes[row[0]][2];
+    p->batch = batches[row[1]];
+    if (!p->align_bytes)
+        p->align_bytes = 16; // whatever the sizes: rows are padded where it takes that
+    *options = (struct case_options){
+        .seed = seed, .storage = storages[row[2]], .values = values[row[3]], .full = true};
+    if (!compact_keeps(p))
+        options->storage = CASE_PADDED;
+}
+
+// --- Cases ------------------------------------------------------------------------------------
+
+static void report(const char *text, const struct fajit_problem *problem,
+                   const struct case_options *options, const char *message)
+{
+    static const char *const storage_names[] = {"compact", "padded", "packed", "offset"};
+    static const char *const value_names[] = {"normal", "extreme", "integers", "dirty"};
+    const struct fajit_gemm_desc *p = &problem->gemm;
+    printf("FAIL %s: %s\n  repeat: fajit-bench verify %s,b%lld,m%lld,n%lld,k%lld --seed %" PRIu64
+           " --storage %s --values %s --full\n",
+           text, message, text, (long long)p->batch, (long long)p->m, (long long)p->n,
+           (long long)p->k, options->seed, storage_names[options->storage],
+           value_names[options->values]);
+    fflush(stdout);
+}
+
+static void count(bool ok, struct totals *totals)
+{
+    totals->passed += ok;
+    totals->failed += !ok;
+}
+
+static void run_case(struct fajit_ctx *ctx, const char *text, const struct fajit_problem *problem,
+                     const struct case_options *options, struct totals *totals)
+{
+    struct fcase c;
+    struct case_result result = {0};
+    int err = case_create(ctx, problem, options, &c);
+    if (err == 0) {
+        err = case_check(&c, &result);
+        case_destroy(&c);
+    }
+    bool ok = err == 0 && result.ok;
+    count(ok, totals);
+    if (!ok)
+        report(text, problem, options, err ? fajit_last_error() : result.message);
+}
+
+static void run_text(struct fajit_ctx *ctx, const struct settings *settings, const char *text,
+                     uint64_t seed, struct totals *totals)
+{
+    struct fajit_problem problem, sized;
+    struct case_options options;
+    int counts[PAIRWISE_AXES_MAX], rows[RUNS_MAX][PAIRWISE_AXES_MAX];
+    if (fajit_problem_parse(text, &problem)) {
+        printf("FAIL %s: %s\n", text, fajit_last_error());
+        totals->failed++;
+        return;
+    }
+    int axes = run_counts(counts);
+    int total = pairwise(counts, axes, seed, rows, RUNS_MAX);
+    for (int i = 0; i < total && i < settings->runs; i++) {
+        sized = problem;
+        apply_run(rows[i], seed + (uint64_t)i, &sized, &options);
+        double flops =
+            2.0 * (double)(sized.gemm.batch * sized.gemm.m * sized.gemm.n) * (double)sized.gemm.k;
+        if (flops <= settings->max_flops)
+            run_case(ctx, text, &sized, &options, totals);
+    }
+}
+
+// --- Properties -------------------------------------------------------------------------------
+
+// Texts of one problem that must all compute the same.
+static const char *const equals[] = {
+    "gemm:bf16,m200,n328,k520,nn,kernel=simt",
+    "gemm:bf16,m200,n328,k520,nn,kernel=simt,bm=64,bn=128,bk=16",
+    "gemm:bf16,m200,n328,k520,nn,kernel=mma",
+    "gemm:bf16,m200,n328,k520,nn,kernel=mma,bm=128,bn=64,bk=32,splitk=3",
+    "gemm:bf16,m200,n328,k520,nn,kernel=mma,bm=32,bn=128,bk=64",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=64,bn=64,bk=64",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=128,bn=256,bk=64,cluster=2",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=192,bn=128,bk=64",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=128,bn=128,bk=64,splitk=8",
+};
+
+// Runs a case twice; the bytes of the second run are left in its output block.
+static int run_twice(struct fcase *c, bool *ret_repeats)
+{
+    int err = case_poison(c);
+    if (err == 0)
+        err = case_launch(c);
+    if (err == 0)
+        err = case_fetch(c);
+    unsigned char *first = malloc(c->out.block->bytes);
+    if (err || !first) {
+        free(first);
+        return err ? err : FAJIT_E_NOMEM;
+    }
+    memcpy(first, c->out.block->host, c->out.block->bytes);
+    err = case_poison(c);
+    if (err == 0)
+        err = case_launch(c);
+    if (err == 0)
+        err = case_fetch(c);
+    *ret_repeats = err == 0 && memcmp(first, c->out.block->host, c->out.block->bytes) == 0;
+    free(first);
+    return err;
+}
+
+// Sums of small integers are exact in fp32: no block size, split or kernel may change a bit. Sums
+// of normal numbers must at least repeat.
+static void check_equals(struct fajit_ctx *ctx, uint64_t seed, enum case_values which,
+                         struct totals *totals)
+{
+    unsigned char *wanted = NULL;
+    for (int i = 0; i < COUNT(equals); i++) {
+        struct fajit_problem problem;
+        struct fcase c;
+        struct case_options options = {.seed = seed, .values = which, .full = true};
+        bool repeats = false;
+        if (fajit_problem_parse(equals[i], &problem) ||
+            fajit_problem_check(ctx, &problem) == FAJIT_E_UNSUPPORTED) {
+            totals->skipped++;
+            continue;
+        }
+        int err = case_create(ctx, &problem, &options, &c);
+        if (err) {
+            count(false, totals);
+            report(equals[i], &problem, &options, fajit_last_error());
+            continue;
+        }
+        err = run_twice(&c, &repeats);
+        size_t bytes = c.out.block->bytes;
+        bool same = wanted == NULL || which != CASE_INTEGERS ||
+                    memcmp(wanted, c.out.block->host, bytes) == 0;
+        if (!wanted && (wanted = malloc(bytes)))
+            memcpy(wanted, c.out.block->host, bytes);
+        count(err == 0 && repeats && same, totals);
+        if (err || !repeats || !same)
+            report(equals[i], &problem, &options,
+                   err        ? fajit_last_error()
+                   : !repeats ? "two launches differ"
+                              : "block sizes change a sum of integers");
+        case_destroy(&c);
+    }
+    free(wanted);
+}
+
+static const char *const specials[] = {
+    "gemm:f32,m70,n90,k130,nn,kernel=simt", "gemm:f16,m70,n88,k136,nn,kernel=mma",
+    "gemm:bf16,m70,n88,k136,nt,kernel=sm90",
+    "gemm:bf16,m70,n88,k136,nn,kernel=sm90,bm=64,bn=64,bk=64,splitk=4",
+    "gemm:f32,m70,n90,k130,nt,math=tf32"};
+
+static void set_element(struct case_tensor *tensor, int64_t row, int64_t column, float value)
+{
+    const struct fajit_tensor *view = &tensor->view;
+    size_t at = (size_t)(row * view->strides[0] + column) * fajit_dtype_bytes(view->dtype);
+    fajit_convert_from_f32(view->dtype, &value, (unsigned char *)case_host(tensor) + at, 1);
+}
+
+// Row 3 of A holds a NaN, row 5 an infinity: row 3 of C is NaN, row 5 has no finite element (an
+// infinity times 0, which no column holds here, would be NaN), every other row is finite.
+static bool specials_stay(const struct fcase *c)
+{
+    for (int64_t row = 0; row < c->problem.gemm.m; row++)
+        for (int64_t column = 0; column < c->problem.gemm.n; column++) {
+            double got = case_element(&c->out, (int64_t[]){row, column});
+            bool right = row == 3 ? isnan(got) : row == 5 ? isinf(got) : isfinite(got);
+            if (!right)
+                return false;
+        }
+    return true;
+}
+
+static bool all_zero(const struct fcase *c)
+{
+    for (int64_t row = 0; row < c->problem.gemm.m; row++)
+        for (int64_t column = 0; column < c->problem.gemm.n; column++)
+            if (case_element(&c->out, (int64_t[]){row, column}) != 0)
+                return false;
+    return true;
+}
+
+static int run_changed(struct fcase *c)
+{
+    int err = case_block_upload(c, c->in[0].block);
+    if (err == 0)
+        err = case_poison(c);
+    if (err == 0)
+        err = case_launch(c);
+    return err ? err : case_fetch(c);
+}
+
+static void check_special(struct fajit_ctx *ctx, const char *text, uint64_t seed,
+                          struct totals *totals)
+{
+    struct fajit_problem problem;
+    struct fcase c;
+    struct case_options options = {.seed = seed, .full = true};
+    if (fajit_problem_parse(text, &problem) ||
+        fajit_problem_check(ctx, &problem) == FAJIT_E_UNSUPPORTED) {
+        totals->skipped++;
+        return;
+    }
+    int err = case_create(ctx, &problem, &options, &c);
+    if (err) {
+        count(false, totals);
+        report(text, &problem, &options, fajit_last_error());
+        return;
+    }
+    set_element(&c.in[0], 3, 2, NAN);
+    set_element(&c.in[0], 5, 7, INFINITY);
+    err = run_changed(&c);
+    bool stay = err == 0 && specials_stay(&c);
+    for (int64_t row = 0; row < problem.gemm.m; row++)
+        for (int64_t column = 0; column < problem.gemm.k; column++)
+            set_element(&c.in[0], row, column, 0);
+    if (err == 0)
+        err = run_changed(&c);
+    bool zero = err == 0 && all_zero(&c);
+    count(stay && zero, totals);
+    if (!stay || !zero)
+        report(text, &problem, &options,
+               err     ? fajit_last_error()
+               : !stay ? "NaN or infinity in the wrong rows"
+                       : "zeros do not give zeros");
+    case_destroy(&c);
+}
+
+// --- The program ------------------------------------------------------------------------------
+
+static int choose_texts(struct fajit_ctx *ctx, const struct settings *settings,
+                        char (*ret_texts)[TEXT_MAX], struct totals *totals)
+{
+    static int rows[TEXTS_MAX][PAIRWISE_AXES_MAX];
+    int counts[PAIRWISE_AXES_MAX], chosen = 0;
+    int axes = baked_counts(counts);
+    int total = pairwise(counts, axes, settings->seed, rows, TEXTS_MAX);
+    for (int i = 0; i < total && chosen < settings->texts; i++) {
+        struct fajit_problem problem;
+        baked_text(rows[i], ret_texts[chosen]);
+        if (settings->only && !strstr(ret_texts[chosen], settings->only))
+            continue;
+        if (fajit_problem_parse(ret_texts[chosen], &problem)) {
+            printf("FAIL %s: %s\n", ret_texts[chosen], fajit_last_error());
+            totals->failed++;
+            continue;
+        }
+        if (fajit_problem_check(ctx, &problem) == FAJIT_OK)
+            chosen++;
+        else
+            totals->skipped++;
+    }
+    return chosen;
+}
+
+static int open_device(const struct settings *settings, struct fajit_ctx **ret_ctx)
+{
+    struct fajit_ctx_params params = {.struct_size = sizeof(params)};
+    params.device = strcmp(settings->device, "emu") ? FAJIT_DEVICE_CUDA : FAJIT_DEVICE_EMULATED;
+    params.device_ordinal = atoi(settings->device);
+    return fajit_ctx_create(&params, ret_ctx);
+}
+
+static bool take_option(struct settings *s, int opt)
+{
+    switch (opt) {
+    case 'd':
+        s->device = optarg;
+        return true;
+    case 's':
+        s->seed = strtoull(optarg, NULL, 0);
+        return true;
+    case 't':
+        s->texts = atoi(optarg);
+        return s->texts > 0 && s->texts <= TEXTS_MAX;
+    case 'r':
+        s->runs = atoi(optarg);
+        return s->runs > 0;
+    case 'f':
+        s->max_flops = atof(optarg);
+        return s->max_flops > 0;
+    case 'o':
+        s->only = optarg;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void run_all(struct fajit_ctx *ctx, const struct settings *settings, struct totals *totals)
+{
+    static char texts[TEXTS_MAX][TEXT_MAX];
+    int chosen = choose_texts(ctx, settings, texts, totals);
+    for (int i = 0; i < chosen; i++)
+        run_text(ctx, settings, texts[i], settings->seed * 1000003u + (uint64_t)i, totals);
+    printf("%d texts\n", chosen);
+    check_equals(ctx, settings->seed, CASE_INTEGERS, totals);
+    check_equals(ctx, settings->seed, CASE_NORMAL, totals);
+    for (int i = 0; i < COUNT(specials); i++)
+        check_special(ctx, specials[i], settings->seed, totals);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option long_options[] = {{"device", required_argument, NULL, 'd'},
+                                                 {"seed", required_argument, NULL, 's'},
+                                                 {"texts", required_argument, NULL, 't'},
+                                                 {"runs", required_argument, NULL, 'r'},
+                                                 {"max-flops", required_argument, NULL, 'f'},
+                                                 {"only", required_argument, NULL, 'o'},
+                                                 {0}};
+    struct settings settings = {
+        .device = "0", .seed = 1, .texts = TEXTS_MAX, .runs = 12, .max_flops = 1e12};
+    for (int opt; (opt = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
+        if (!take_option(&settings, opt))
+            return 2;
+
+    struct fajit_ctx *ctx = NULL;
+    int err = open_device(&settings, &ctx);
+    if (err == FAJIT_E_NO_DEVICE) {
+        printf("skipped: %s\n", fajit_last_error());
+        return SKIP;
+    }
+    if (err) {
+        printf("FAIL context: %s\n", fajit_last_error());
+        return 1;
+    }
+    struct totals totals = {0};
+    printf("seed %" PRIu64 " on %s\n", settings.seed, settings.device);
+    run_all(ctx, &settings, &totals);
+    fajit_ctx_destroy(&ctx);
+    printf("%d passed, %d failed, %d skipped\n", totals.passed, totals.failed, totals.skipped);
+    return totals.failed || totals.passed == 0;
+}
