@@ -35,7 +35,8 @@ static void collect_block(struct slots *s, uint32_t block)
     uint64_t *use = s->use + (size_t)block * s->words, *def = s->def + (size_t)block * s->words;
     for (uint32_t i = c->blocks[block].first; i < c->blocks[block].end; i++) {
         const struct fj_emu_info *info = &c->info[i];
-        const struct fj_emu_ref *refs = c->refs + info->first_ref;
+        // A kernel without a single register has no table of references.
+        const struct fj_emu_ref *refs = info->n_refs ? c->refs + info->first_ref : NULL;
         for (uint32_t k = 0; k < info->n_refs; k++) {
             const bool partial = refs[k].def && c->insns[i].guard >= 0;
             if ((!refs[k].def || partial) && !set_has(def, refs[k].reg))
