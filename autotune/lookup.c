@@ -127,12 +127,20 @@ static int compare_ranked(const void *left, const void *right)
     return strcmp(a->record->config, b->record->config);
 }
 
+// What the emulated device took says nothing about a GPU.
+static bool is_emulated(const struct fj_record *record)
+{
+    return strstr(record->gpu, "(emulated)") != NULL;
+}
+
 static bool rank(const struct fj_lookup *lookup, const char *gpu, const struct fj_tune_key *want,
                  const struct fj_record *record, struct ranked *ret)
 {
     enum fj_tune_match match = fj_tune_compare(want, &record->key, &ret->distance);
     if (match == FJ_MATCH_NONE || record->verdict > FJ_VERDICT_TIMED ||
-        !same_capability(record->gpu, lookup->gpu->cc) || !find_class(lookup, record->kernel))
+        !same_capability(record->gpu, lookup->gpu->cc) ||
+        (is_emulated(record) && strcmp(record->gpu, gpu) != 0) ||
+        !find_class(lookup, record->kernel))
         return false;
     ret->record = record;
     ret->step = step_of(lookup, gpu, record, match);

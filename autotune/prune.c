@@ -10,6 +10,8 @@
 
 struct list {
     struct fj_candidates *out;
+    const struct fj_choice *known; // not to be added again
+    int known_count;
     int cap;
     bool failed;
 };
@@ -44,6 +46,9 @@ static bool is_known(const struct list *list, const struct fj_choice *choice)
 {
     for (int i = 0; i < list->out->count; i++)
         if (same(&list->out->items[i].choice, choice))
+            return true;
+    for (int i = 0; i < list->known_count; i++)
+        if (same(&list->known[i], choice))
             return true;
     return false;
 }
@@ -95,14 +100,15 @@ static bool merge_fixed(const struct fj_config *fixed, struct fj_config *config)
     return true;
 }
 
-static void try_point(const struct fj_prune_params *params, const struct fj_problem *problem,
-                      const struct fj_space *space, const struct fj_kernel_class *kernel,
-                      enum fajit_variant variant, int64_t index, struct list *list)
+static void try_config(const struct fj_prune_params *params, const struct fj_problem *problem,
+                       const struct fj_space *space, const struct fj_kernel_class *kernel,
+                       enum fajit_variant variant, const struct fj_config *config,
+                       struct list *list)
 {
     const struct fj_kernel_class *const only[] = {kernel, NULL};
     struct fj_problem wanted = *problem;
     struct fj_choice choice;
-    fj_space_point(space, index, &wanted.fixed);
+    wanted.fixed = *config;
     wanted.family = kernel->family;
     wanted.variant = variant;
     if (!merge_fixed(&problem->fixed, &wanted.fixed) ||
@@ -145,9 +151,13 @@ static bool walk_class(const struct fj_prune_params *params, const struct fj_pro
         enum fajit_variant variant = problem->variant ? problem->variant : schedules[v];
         if ((problem->variant && v > 0) || !has_variant(params, problem, kernel, variant))
             continue;
+        struct fj_space walked = params->exhaustive ? space : fj_space_tiles(&space);
         list->out->points += fj_space_size(&space);
-        for (int64_t i = 0; i < fj_space_size(&space); i++)
-            try_point(params, problem, &space, kernel, variant, i, list);
+        for (int64_t i = 0; i < fj_space_size(&walked); i++) {
+            struct fj_config config;
+            fj_space_point(&walked, i, &config);
+            try_config(params, problem, &space, kernel, variant, &config, list);
+        }
     }
     return true;
 }
@@ -158,31 +168,73 @@ static int by_prediction(const void *left, const void *right)
     return (a->predicted_us > b->predicted_us) - (a->predicted_us < b->predicted_us);
 }
 
+// Ranks, cuts to what was asked for, hands over.
+static int finish(const struct fj_prune_params *params, struct list *list,
+                  struct fj_candidates *ret_candidates)
+{
+    struct fj_candidates *out = list->out;
+    int max = params->max_candidates > 0 ? params->max_candidates : DEFAULT_CANDIDATES;
+    if (list->failed || out->count == 0) {
+        fj_candidates_free(out);
+        return list->failed ? fj_err(FAJIT_E_NOMEM, "no memory for the candidates of a search")
+                            : fj_err(FAJIT_E_UNSUPPORTED, "no configuration suits the problem");
+    }
+    int kept = params->first ? 1 : 0;
+    qsort(out->items + kept, (size_t)(out->count - kept), sizeof(*out->items), by_prediction);
+    if (out->count > max) {
+        out->unlikely = out->count - max;
+        out->count = max;
+    }
+    *ret_candidates = *out;
+    return FAJIT_OK;
+}
+
 int fj_prune(const struct fj_prune_params *params, const struct fj_problem *problem,
              struct fj_candidates *ret_candidates)
 {
     struct fj_candidates out = {0};
     struct list list = {.out = &out};
     int families = 0;
-    int max = params->max_candidates > 0 ? params->max_candidates : DEFAULT_CANDIDATES;
     if (params->first)
         add(&list, params->first, params->gpu, true);
     for (const struct fj_kernel_class *const *c = params->classes; *c; c++)
         if (families < FAMILIES_TRIED)
             families += walk_class(params, problem, *c, &list);
-    if (list.failed || out.count == 0) {
-        fj_candidates_free(&out);
-        return list.failed ? fj_err(FAJIT_E_NOMEM, "no memory for the candidates of a search")
-                           : fj_err(FAJIT_E_UNSUPPORTED, "no configuration suits the problem");
+    return finish(params, &list, ret_candidates);
+}
+
+// The other values of one knob. A tile of another shape gets the other knobs by the kernel's rules.
+static void walk_axis(const struct fj_prune_params *params, const struct fj_problem *problem,
+                      const struct fj_space *space, const struct fj_axis *axis, struct list *list)
+{
+    const struct fj_choice *centre = params->first;
+    struct fj_config config = centre->config;
+    for (int k = 0; fj_space_is_tile(axis->knob) && k < FJ_KNOB_COUNT; k++)
+        if (!fj_space_is_tile((enum fj_knob)k))
+            config.v[k] = 0;
+    for (int i = 0; i < axis->count; i++) {
+        config.v[axis->knob] = axis->values[i];
+        try_config(params, problem, space, centre->kernel, centre->problem.variant, &config, list);
     }
-    int kept = params->first ? 1 : 0;
-    qsort(out.items + kept, (size_t)(out.count - kept), sizeof(*out.items), by_prediction);
-    if (out.count > max) {
-        out.unlikely = out.count - max;
-        out.count = max;
+}
+
+int fj_prune_around(const struct fj_prune_params *params, const struct fj_problem *problem,
+                    const struct fj_choice *known, int known_count,
+                    struct fj_candidates *ret_candidates)
+{
+    struct fj_candidates out = {0};
+    struct list list = {.out = &out, .known = known, .known_count = known_count};
+    const struct fj_choice *centre = params->first;
+    struct fj_space space;
+    add(&list, centre, params->gpu, true);
+    if (fj_space_of(centre->kernel, params->gpu, &space)) {
+        for (int i = 0; i < space.axis_count; i++)
+            walk_axis(params, problem, &space, &space.axes[i], &list);
+        for (int v = FAJIT_VARIANT_V2; v <= FAJIT_VARIANT_PERSISTENT && !problem->variant; v++)
+            try_config(params, problem, &space, centre->kernel, (enum fajit_variant)v,
+                       &centre->config, &list);
     }
-    *ret_candidates = out;
-    return FAJIT_OK;
+    return finish(params, &list, ret_candidates);
 }
 
 void fj_candidates_free(struct fj_candidates *candidates)

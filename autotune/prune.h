@@ -24,6 +24,7 @@ struct fj_prune_params {
     const struct fj_kernel_class *const *classes; // NULL-terminated
     const struct fj_gpu *gpu;
     const struct fj_choice *first; // becomes candidate 0 whatever the model says of it
+    bool exhaustive;               // every point, else tiles alone; see fj_space_tiles
     int max_candidates;            // 0: 24
     bool safe_only; // only what cannot hang: `first`, safe spaces, and what has run before
     bool (*has_run)(void *user, const struct fj_choice *choice); // NULL: nothing has
@@ -33,6 +34,12 @@ struct fj_prune_params {
 // Compiles nothing. Knobs the problem fixes stay fixed. Free with fj_candidates_free.
 int fj_prune(const struct fj_prune_params *params, const struct fj_problem *problem,
              struct fj_candidates *ret_candidates);
+
+// What differs from `params->first` in one knob or in the schedule, `first` itself at index 0; less
+// what is among `known`.
+int fj_prune_around(const struct fj_prune_params *params, const struct fj_problem *problem,
+                    const struct fj_choice *known, int known_count,
+                    struct fj_candidates *ret_candidates);
 void fj_candidates_free(struct fj_candidates *candidates);
 
 #endif

@@ -93,6 +93,20 @@ bool fj_space_of(const struct fj_kernel_class *kernel, const struct fj_gpu *gpu,
     return found;
 }
 
+bool fj_space_is_tile(enum fj_knob knob)
+{
+    return knob == FJ_KNOB_bm || knob == FJ_KNOB_bn || knob == FJ_KNOB_bk || knob == FJ_KNOB_warps;
+}
+
+struct fj_space fj_space_tiles(const struct fj_space *space)
+{
+    struct fj_space tiles = {.safe = space->safe};
+    for (int i = 0; i < space->axis_count; i++)
+        if (fj_space_is_tile(space->axes[i].knob))
+            tiles.axes[tiles.axis_count++] = space->axes[i];
+    return tiles;
+}
+
 int64_t fj_space_size(const struct fj_space *space)
 {
     int64_t size = 1;

@@ -7,7 +7,7 @@
 
 #define FJ_AXIS_VALUES 16
 
-// One knob and the values worth trying; 0 leaves it to the kernel's own rules.
+// One knob and the values worth trying.
 struct fj_axis {
     enum fj_knob knob;
     int count;
@@ -23,6 +23,11 @@ struct fj_space {
 // The axes of a kernel on a GPU: those of the last table that fits it. False when it has none.
 bool fj_space_of(const struct fj_kernel_class *kernel, const struct fj_gpu *gpu,
                  struct fj_space *ret_space);
+
+// The shape of the work: bm, bn, bk, warps. What is tried first, the kernel's own rules setting the
+// other knobs; those are tried around what won.
+bool fj_space_is_tile(enum fj_knob knob);
+struct fj_space fj_space_tiles(const struct fj_space *space);
 
 // Points of the space: the product of its axes' sizes.
 int64_t fj_space_size(const struct fj_space *space);

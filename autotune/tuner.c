@@ -9,6 +9,7 @@
 #include "cuda/timing.h"
 
 #define DEFAULT_BUDGET_US 30e6
+#define WAVES_MAX 5
 
 // A candidate on its way: compiled by a pool thread, then loaded and bound by the searching one.
 struct contender {
@@ -26,6 +27,9 @@ struct tuner {
     struct fj_trial *trial;
     struct fj_search_result search;
     bool cancelled;
+    double start_us, default_us;
+    struct fj_choice *tried; // in earlier waves
+    int tried_count;
 };
 
 int fj_tuner_check_sizes(const struct fj_problem *problem)
@@ -169,16 +173,26 @@ static bool cancelled(void *user)
     return ((struct tuner *)user)->cancelled;
 }
 
-static void progress(void *user, const struct fj_search_progress *progress)
+static double budget_us(const struct tuner *t)
+{
+    return t->params->budget_us > 0 ? t->params->budget_us : DEFAULT_BUDGET_US;
+}
+
+static void progress(void *user, const struct fj_search_progress *wave)
 {
     struct tuner *t = user;
+    struct fj_search_progress all = *wave, *progress = &all;
+    all.elapsed_us = fj_now_us() - t->start_us;
+    all.budget_us = budget_us(t);
     const struct fj_candidate *items = t->candidates.items;
     if (!t->params->progress)
         return;
     const struct fj_choice *running =
         progress->running >= 0 ? &items[progress->running].choice : NULL;
     const struct fj_choice *best = progress->best >= 0 ? &items[progress->best].choice : NULL;
-    double default_us = t->search.entries ? t->search.entries[0].median_us : 0;
+    double default_us = t->default_us > 0   ? t->default_us
+                        : t->search.entries ? t->search.entries[0].median_us
+                                            : 0;
     if (t->params->progress(t->params->user, progress, running, best, default_us))
         t->cancelled = true;
 }
@@ -206,103 +220,108 @@ static bool has_run(void *user, const struct fj_choice *choice)
     return fj_tune_has_run(((struct tuner *)user)->tune, choice);
 }
 
+static struct fj_prune_params prune_params(struct tuner *t, const struct fj_choice *first)
+{
+    return (struct fj_prune_params){
+        .classes = fj_kernel_classes,
+        .gpu = &t->jit->gpu,
+        .first = first,
+        .max_candidates = t->params->max_candidates,
+        .exhaustive = t->params->exhaustive,
+        .safe_only = t->params->safe_only,
+        .has_run = t->params->safe_only ? has_run : NULL,
+        .user = t,
+    };
+}
+
 // Index 0: what would run without records.
 static int find_candidates(struct tuner *t, const struct fj_problem *problem)
 {
     struct fj_choice first;
     struct fj_found found;
     int err = fj_tune_choose_by_rules(t->tune, problem, &first, &found);
-    const struct fj_prune_params params = {
-        .classes = fj_kernel_classes,
-        .gpu = &t->jit->gpu,
-        .first = &first,
-        .max_candidates = t->params->max_candidates,
-        .safe_only = t->params->safe_only,
-        .has_run = t->params->safe_only ? has_run : NULL,
-        .user = t,
-    };
+    struct fj_prune_params params = prune_params(t, &first);
     return err ? err : fj_prune(&params, problem, &t->candidates);
 }
 
+// Index 0: what won so far.
+static int find_neighbours(struct tuner *t, const struct fj_problem *problem,
+                           const struct fj_choice *best)
+{
+    struct fj_prune_params params = prune_params(t, best);
+    return fj_prune_around(&params, problem, t->tried, t->tried_count, &t->candidates);
+}
+
+// --- Waves ------------------------------------------------------------------------------------
+
 static int search(struct tuner *t)
 {
+    double left_us = budget_us(t) - (fj_now_us() - t->start_us);
     const struct fj_search_params params = {
         .count = t->candidates.count,
         .jobs = t->params->jobs,
-        .budget_us = t->params->budget_us > 0 ? t->params->budget_us : DEFAULT_BUDGET_US,
+        .budget_us = left_us > 1 ? left_us : 1,
     };
+    t->contenders = calloc((size_t)t->candidates.count, sizeof(*t->contenders));
+    if (!t->contenders)
+        return fj_err(FAJIT_E_NOMEM, "no memory for %d candidates", t->candidates.count);
     return fj_search(&ops, t, &params, &t->search);
 }
 
 static void take_result(struct tuner *t, struct fj_tuner_result *ret)
 {
     const struct fj_search_result *s = &t->search;
-    ret->candidates = t->candidates.count;
-    ret->points = t->candidates.points;
+    ret->candidates += t->candidates.count;
+    ret->points += t->candidates.points;
     ret->finished = s->finished;
     ret->cancelled = s->cancelled;
-    ret->noisy = s->noisy;
-    ret->elapsed_us = s->elapsed_us;
     for (int i = 0; s->entries && i < t->candidates.count; i++) {
         ret->compiled += s->entries[i].compiled;
         ret->timed += s->entries[i].timed;
     }
-    if (!s->entries)
+    if (!s->entries || s->best < 0)
         return;
-    ret->default_us = s->entries[0].median_us;
-    ret->found = s->best >= 0;
-    if (!ret->found)
-        return;
+    ret->found = true;
+    ret->noisy = s->noisy;
     ret->choice = t->candidates.items[s->best].choice;
     ret->median_us = s->entries[s->best].median_us;
     ret->p25_us = s->entries[s->best].p25_us;
     ret->p75_us = s->entries[s->best].p75_us;
 }
 
-// Whether the caller left family, schedule and all knobs to the search.
-static bool is_open(const struct fj_problem *problem)
+// Whoever won this wave is called best only when all waves are over.
+static void record_wave(struct tuner *t)
 {
-    bool open = !problem->family && !problem->variant;
-    for (int i = 0; i < FJ_KNOB_COUNT; i++)
-        open &= problem->fixed.v[i] == 0;
-    return open;
-}
-
-// The winner's record says "best" only when the search was allowed to end, and everything was
-// allowed to win.
-static void record_rest(struct tuner *t, const struct fj_problem *problem)
-{
-    const bool conclusive = t->search.finished && is_open(problem);
     for (int i = 0; t->search.entries && i < t->candidates.count; i++) {
         struct fj_search_entry *entry = &t->search.entries[i];
-        if (!conclusive && entry->verdict == FJ_VERDICT_BEST)
+        if (entry->verdict == FJ_VERDICT_BEST)
             entry->verdict = FJ_VERDICT_TIMED;
-        if (!t->contenders[i].recorded || entry->verdict == FJ_VERDICT_BEST)
+        if (!t->contenders[i].recorded)
             record(t, i);
     }
 }
 
-static int run(struct tuner *t, const struct fj_problem *problem)
+static void remember_wave(struct tuner *t)
 {
-    int err = find_candidates(t, problem);
-    if (err)
-        return err;
-    t->contenders = calloc((size_t)t->candidates.count, sizeof(*t->contenders));
-    if (!t->contenders)
-        return fj_err(FAJIT_E_NOMEM, "no memory for %d candidates", t->candidates.count);
-    err = fj_trial_create(t->jit, problem, &t->trial);
-    return err ? err : search(t);
+    int count = t->tried_count + t->candidates.count;
+    struct fj_choice *tried = realloc(t->tried, (size_t)count * sizeof(*tried));
+    if (!tried)
+        return; // some may be timed again
+    for (int i = 0; i < t->candidates.count; i++)
+        tried[t->tried_count + i] = t->candidates.items[i].choice;
+    t->tried = tried;
+    t->tried_count = count;
 }
 
-static void clean_up(struct tuner *t)
+static void end_wave(struct tuner *t)
 {
     for (int i = 0; t->contenders && i < t->candidates.count; i++) {
         fj_jit_drop(t->jit, t->contenders[i].kernel);
         free(t->contenders[i].launch);
     }
-    fj_trial_destroy(&t->trial);
-    fj_search_result_free(&t->search);
     free(t->contenders);
+    t->contenders = NULL;
+    fj_search_result_free(&t->search);
     fj_candidates_free(&t->candidates);
 }
 
@@ -319,10 +338,79 @@ static int name_culprit(const struct tuner *t, int err)
     return err;
 }
 
+static int run_wave(struct tuner *t, struct fj_tuner_result *result)
+{
+    int err = search(t);
+    if (t->default_us <= 0 && t->search.entries)
+        t->default_us = t->search.entries[0].median_us;
+    record_wave(t);
+    take_result(t, result);
+    remember_wave(t);
+    err = name_culprit(t, err);
+    end_wave(t);
+    return err;
+}
+
+// Tiles first, then what is next to the winner, as long as that wins.
+static int run(struct tuner *t, const struct fj_problem *problem, struct fj_tuner_result *result)
+{
+    int err = find_candidates(t, problem);
+    if (err == 0)
+        err = fj_trial_create(t->jit, problem, &t->trial);
+    if (err == 0)
+        err = run_wave(t, result);
+    for (int wave = 1; wave < WAVES_MAX && err == 0 && result->found && result->finished &&
+                       !t->params->exhaustive;
+         wave++) {
+        const struct fj_choice centre = result->choice;
+        err = find_neighbours(t, problem, &centre);
+        if (err || t->candidates.count < 2)
+            break;
+        err = run_wave(t, result);
+        if (memcmp(&centre.config, &result->choice.config, sizeof(centre.config)) == 0 &&
+            centre.problem.variant == result->choice.problem.variant)
+            break;
+    }
+    end_wave(t);
+    return err;
+}
+
+// --- The end ----------------------------------------------------------------------------------
+
+// Whether the caller left family, schedule and all knobs to the search.
+static bool is_open(const struct fj_problem *problem)
+{
+    bool open = !problem->family && !problem->variant;
+    for (int i = 0; i < FJ_KNOB_COUNT; i++)
+        open &= problem->fixed.v[i] == 0;
+    return open;
+}
+
+// "best" says that the search was allowed to end, and that everything was allowed to win.
+static void record_best(struct tuner *t, const struct fj_problem *problem,
+                        const struct fj_tuner_result *result)
+{
+    const struct fj_nvrtc *nvrtc = atomic_load(&t->jit->nvrtc);
+    struct fj_record made;
+    char version[16] = "";
+    if (!result->found || !result->finished || !is_open(problem))
+        return;
+    if (nvrtc)
+        snprintf(version, sizeof(version), "%d.%d", nvrtc->major, nvrtc->minor);
+    fj_tune_stamp(t->tune, &result->choice, version, &made);
+    made.verdict = FJ_VERDICT_BEST;
+    made.median_us = result->median_us;
+    made.p25_us = result->p25_us;
+    made.p75_us = result->p75_us;
+    made.samples = FJ_THOROUGH_SAMPLES;
+    if (fj_tune_keep(t->tune, &made, 1))
+        fj_log(&t->jit->log, FAJIT_LOG_WARN, "a tuning result is not saved: %s", fj_err_text());
+}
+
 int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_problem *problem,
                  const struct fj_tuner_params *params, struct fj_tuner_result *ret_result)
 {
-    struct tuner t = {.jit = jit, .tune = tune, .params = params};
+    struct tuner t = {.jit = jit, .tune = tune, .params = params, .start_us = fj_now_us()};
     *ret_result = (struct fj_tuner_result){0};
     int err = fj_tuner_check_sizes(problem);
     if (err == 0 && !jit->has_device)
@@ -330,11 +418,12 @@ int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_probl
     if (err)
         return err;
     fj_tune_enter(tune);
-    err = run(&t, problem);
-    record_rest(&t, problem);
-    take_result(&t, ret_result);
-    err = name_culprit(&t, err);
-    clean_up(&t);
+    err = run(&t, problem, ret_result);
+    record_best(&t, problem, ret_result);
+    ret_result->default_us = t.default_us;
+    ret_result->elapsed_us = fj_now_us() - t.start_us;
+    fj_trial_destroy(&t.trial);
+    free(t.tried);
     fj_tune_leave(tune);
     return err;
 }

@@ -11,7 +11,8 @@ struct fj_tuner_params {
     double budget_us; // 0: 30 s
     int jobs;         // compiles at a time; 0: all cores
     int max_candidates;
-    bool safe_only; // see struct fj_space
+    bool safe_only;  // see struct fj_space
+    bool exhaustive; // every point of the spaces, in one wave
     // May be NULL. Non-zero cancels. `running` and `best` are NULL when there is none.
     int (*progress)(void *user, const struct fj_search_progress *progress,
                     const struct fj_choice *running, const struct fj_choice *best,

@@ -98,6 +98,7 @@ static int run_tuner(struct fajit_ctx *ctx, const struct fj_problem *problem,
         .jobs = params->jobs,
         .max_candidates = params->max_candidates,
         .safe_only = !params->try_all,
+        .exhaustive = params->exhaustive,
         .progress = params->progress ? pass_on : NULL,
         .user = &listener,
     };

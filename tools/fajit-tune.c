@@ -29,6 +29,7 @@ static const char usage[] =
     "  --jobs N            compiles at a time (default: all cores)\n"
     "  --candidates N      configurations compiled per problem (default 24)\n"
     "  --force             tune again what was tuned before\n"
+    "  --exhaustive        try every configuration, up to --candidates\n"
     "  --devices all       tune on every GPU of this host, sharing the problems\n"
     "  -o, --output FILE   of merge\n"
     "  --vote              of merge\n"
@@ -106,6 +107,7 @@ enum {
     OPT_JOBS,
     OPT_CANDIDATES,
     OPT_FORCE,
+    OPT_EXHAUSTIVE,
     OPT_DEVICES,
     OPT_VOTE,
     OPT_MAX_SIZE,
@@ -119,6 +121,7 @@ static const struct option long_options[] = {
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"candidates", required_argument, NULL, OPT_CANDIDATES},
     {"force", no_argument, NULL, OPT_FORCE},
+    {"exhaustive", no_argument, NULL, OPT_EXHAUSTIVE},
     {"devices", required_argument, NULL, OPT_DEVICES},
     {"output", required_argument, NULL, 'o'},
     {"vote", no_argument, NULL, OPT_VOTE},
@@ -194,6 +197,9 @@ static bool take_option(struct tune_options *options, int opt)
         return true;
     case OPT_FORCE:
         options->force = true;
+        return true;
+    case OPT_EXHAUSTIVE:
+        options->exhaustive = true;
         return true;
     case OPT_VOTE:
         options->vote = true;

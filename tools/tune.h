@@ -13,7 +13,7 @@ struct tune_options {
     double budget_s; // per problem; 0: the library's
     int jobs;        // 0: all cores
     int candidates;  // 0: the library's
-    bool force, vote, all_devices;
+    bool force, exhaustive, vote, all_devices;
     const char *output; // --output
     uint64_t max_bytes; // --max-size; 0: everything
     bool has_max;

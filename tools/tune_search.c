@@ -110,6 +110,7 @@ static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
         .jobs = options->jobs,
         .max_candidates = options->candidates,
         .force = options->force,
+        .exhaustive = options->exhaustive,
         .try_all = true,
         .progress = see_progress,
         .user = worker,

@@ -549,6 +549,7 @@ struct fajit_tune_params {
     int jobs;           // compiles at a time; default all cores
     int max_candidates; // default 24
     bool force;         // also when a search of this problem has ended before
+    bool exhaustive;    // every configuration (up to max_candidates): hours; to judge the search by
     // A kernel of family sm90 waits on barriers: were it wrong, it might hang, and take the CUDA
     // context with it. Configurations of such kernels are tried only when the host says so, or when
     // a record shows that they ran on this GPU before. fajit-tune does.

@@ -98,6 +98,7 @@ static void test_other_capability_and_class_do_not_count(void **state)
 {
     (void)state;
     strcpy(add(PROBLEM, "bm=16,bn=16", 5)->gpu, "A100/80/108");
+    strcpy(add(PROBLEM, "bm=16,bn=16", 5)->gpu, "NVIDIA_H100_(emulated)/90/132");
     strcpy(add(PROBLEM, "bm=16,bn=16", 5)->kernel, "gone");
     add("gemm:bf16,b1,m1024,n1024,k1024", "bm=16,bn=16", 5);
     add("gemm:f16,b1,m16,n1024,k1024", "bm=16,bn=16", 5);
