@@ -249,6 +249,24 @@ static bool take_option(struct inspect_options *options, int opt)
     }
 }
 
+// Asking for a trace is asking for the emulated device.
+static bool check_case(struct inspect_options *options, const char *command)
+{
+    if (!options->tool.device)
+        options->tool.device = "emu";
+    if (options->tool.arch)
+        fprintf(
+            stderr,
+            "fajit-inspect: %s runs the kernel on the emulated device, which takes its GPU from "
+            "FAJIT_EMU (h200, a100, rtx4090, t4, ..), not from --arch\n",
+            command);
+    else if (options->tool.json && strcmp(command, "trace") == 0)
+        fputs("fajit-inspect: trace has no --json\n", stderr);
+    else
+        return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct inspect_options options = {.seed = 1};
@@ -265,9 +283,8 @@ int main(int argc, char **argv)
     const char *text = argv[optind + 1];
     struct fajit_ctx *ctx = NULL;
     struct fajit_problem problem;
-    // Asking for a trace is asking for the emulated device.
-    if (command->run_case && !options.tool.device)
-        options.tool.device = "emu";
+    if (command->run_case && !check_case(&options, command->name))
+        return 2;
     if (tool_problem(&options.tool, text, &problem))
         return 1;
     if (command->run_case && !tool_problem_complete(&problem, text))
