@@ -53,6 +53,11 @@ expect 1 '' 'neither an ordinal' "$inspect" info attn:f32,d64 --device emulator
 expect 2 '' 'usage: fajit-inspect' "$inspect" render
 expect 2 '' 'usage: fajit-inspect' "$inspect" render attn:f32,d64 attn:f16,d64 --arch sm_80
 expect 1 '' 'leave arch NULL' "$inspect" render attn:f32,d64 --device emu --arch sm_80
+expect 1 '' "leaves 'b' open" "$inspect" trace attn:f32,d64
+expect 2 '' 'no --json' "$inspect" trace attn:f32,b1,h1,q64,k64,d64 --json
+expect 2 '' '--warp x is no number' "$inspect" trace attn:f32,b1,h1,q64,k64,d64 --warp x
+expect 2 '' '--cta 1,2,3,4 is not' "$inspect" trace attn:f32,b1,h1,q64,k64,d64 --cta 1,2,3,4
+expect 2 '' 'NAME.row,column' "$inspect" trace attn:f32,b1,h1,q64,k64,d64 --print 'S[3'
 
 tune=$build/tools/fajit-tune
 expect 0 'empty' '' "$tune" list --cache-dir "$dir/cache"

@@ -254,13 +254,7 @@ static bool check_case(struct inspect_options *options, const char *command)
 {
     if (!options->tool.device)
         options->tool.device = "emu";
-    if (options->tool.arch)
-        fprintf(
-            stderr,
-            "fajit-inspect: %s runs the kernel on the emulated device, which takes its GPU from "
-            "FAJIT_EMU (h200, a100, rtx4090, t4, ..), not from --arch\n",
-            command);
-    else if (options->tool.json && strcmp(command, "trace") == 0)
+    if (options->tool.json && strcmp(command, "trace") == 0)
         fputs("fajit-inspect: trace has no --json\n", stderr);
     else
         return true;
