@@ -337,9 +337,9 @@ static void push_outputs(const struct fj_attn_args *args, bool lse, struct fj_la
     fj_launch_push(launch, &out, lse ? sizeof(out) : offsetof(struct outputs, lse));
 }
 
-// Numbers of struct Shape of the template, in its order, after the pointers it has.
+// Numbers of struct Shape in templates/lib/attn_tiles.cuh, in its order, after the pointers it has.
 struct sizes {
-    int32_t seq_q, seq_k, heads, group, heads_all, section, tiles_m, tiles;
+    int32_t seq_q, seq_k, heads, group, section, tiles_m, tiles;
     float scale;
 };
 
@@ -373,7 +373,6 @@ static int count_tiles(const struct fj_choice *choice, const struct fj_gpu *gpu,
         .seq_k = (int32_t)args->k.shape[2],
         .heads = (int32_t)heads,
         .group = (int32_t)group,
-        .heads_all = (int32_t)heads_all,
         .section = (int32_t)section_of(choice, gpu, args, group, heads_all),
         .tiles_m = (int32_t)tiles_m,
         .tiles = (int32_t)(heads_all * tiles_m),

@@ -6,8 +6,8 @@ __device__ __forceinline__ uint32 smem_address(const void *pointer)
     return static_cast<uint32>(__cvta_generic_to_shared(pointer));
 }
 
-// A value that is the same in all lanes: says so to the compiler, which then keeps what follows from
-// it, descriptors above all, in uniform registers.
+// A value that is the same in all lanes: says so to the compiler, which then keeps what follows
+// from it, descriptors above all, in uniform registers.
 __device__ __forceinline__ int uniform(int value)
 {
     return __shfl_sync(0xffffffff, value, 0);
@@ -16,7 +16,8 @@ __device__ __forceinline__ int uniform(int value)
 // mbarrier.init: a phase is complete after `arrivals` arrivals and all bytes it was told to expect.
 __device__ __forceinline__ void mbarrier_init(uint32 barrier, int arrivals)
 {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals)
+                 : "memory");
 }
 
 // fence.mbarrier_init: makes initialised barriers visible to the copy engine and to the cluster.
@@ -91,8 +92,7 @@ __device__ __forceinline__ void mbarrier_wait(uint32 barrier, uint32 parity)
 
 // A slot of a ring of buffers and the parity of the pass around the ring. A consumer waits for
 // "full" with `parity`; the producer for "empty" with `parity ^ 1`, which a fresh barrier passes.
-template <int kSlots>
-struct Ring {
+template <int kSlots> struct Ring {
     int slot = 0;
     uint32 parity = 0;
 
@@ -115,7 +115,8 @@ struct Ring {
     }
 };
 
-// bar.sync, bar.arrive: one of the 16 hardware barriers (0 is __syncthreads), for `threads` threads.
+// bar.sync, bar.arrive: one of the 16 hardware barriers (0 is __syncthreads), for `threads`
+// threads.
 __device__ __forceinline__ void named_barrier_sync(int id, int threads)
 {
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
@@ -134,14 +135,12 @@ __device__ __forceinline__ void fence_proxy_async()
 }
 
 // setmaxnreg: a warpgroup returns registers to the CTA's pool, or waits until it can take more.
-template <int kRegisters>
-__device__ __forceinline__ void release_registers()
+template <int kRegisters> __device__ __forceinline__ void release_registers()
 {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-template <int kRegisters>
-__device__ __forceinline__ void acquire_registers()
+template <int kRegisters> __device__ __forceinline__ void acquire_registers()
 {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }

@@ -35,10 +35,11 @@ __device__ __forceinline__ void tma_load(uint32 box, const TensorMap &map, uint3
 __device__ __forceinline__ void tma_load_multicast(uint32 box, const TensorMap &map, uint32 barrier,
                                                    uint64 policy, uint16 ctas, int c0, int c1)
 {
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                 ".multicast::cluster.L2::cache_hint [%0], [%1, {%5, %6}], [%2], %3, %4;" ::"r"(box),
-                 "l"(&map), "r"(barrier), "h"(ctas), "l"(policy), "r"(c0), "r"(c1)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+        ".multicast::cluster.L2::cache_hint [%0], [%1, {%5, %6}], [%2], %3, %4;" ::"r"(box),
+        "l"(&map), "r"(barrier), "h"(ctas), "l"(policy), "r"(c0), "r"(c1)
+        : "memory");
 }
 
 //@end
@@ -59,11 +60,11 @@ __device__ __forceinline__ void tma_load_multicast(uint32 box, const TensorMap &
                                                    uint64 policy, uint16 ctas, int c0, int c1,
                                                    int c2)
 {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                 ".multicast::cluster.L2::cache_hint [%0], [%1, {%5, %6, %7}], [%2], %3, %4;" ::"r"(
-                     box),
-                 "l"(&map), "r"(barrier), "h"(ctas), "l"(policy), "r"(c0), "r"(c1), "r"(c2)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+        ".multicast::cluster.L2::cache_hint [%0], [%1, {%5, %6, %7}], [%2], %3, %4;" ::"r"(box),
+        "l"(&map), "r"(barrier), "h"(ctas), "l"(policy), "r"(c0), "r"(c1), "r"(c2)
+        : "memory");
 }
 
 //@end
@@ -84,11 +85,11 @@ __device__ __forceinline__ void tma_load_multicast(uint32 box, const TensorMap &
                                                    uint64 policy, uint16 ctas, int c0, int c1,
                                                    int c2, int c3)
 {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                 ".multicast::cluster.L2::cache_hint [%0], [%1, {%5, %6, %7, %8}], [%2], %3, %4;" ::
-                     "r"(box),
-                 "l"(&map), "r"(barrier), "h"(ctas), "l"(policy), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes"
+        ".multicast::cluster.L2::cache_hint [%0], [%1, {%5, %6, %7, %8}], [%2], %3, %4;" ::"r"(box),
+        "l"(&map), "r"(barrier), "h"(ctas), "l"(policy), "r"(c0), "r"(c1), "r"(c2), "r"(c3)
+        : "memory");
 }
 
 //@end
@@ -110,10 +111,10 @@ __device__ __forceinline__ void tma_load(uint32 box, const TensorMap &map, uint3
 //@if tma_rank_min <= 2 && 2 <= tma_rank_max
 __device__ __forceinline__ void tma_store(const TensorMap &map, uint32 box, int c0, int c1)
 {
-    asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(
-                     &map),
-                 "r"(box), "r"(c0), "r"(c1)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(&map),
+        "r"(box), "r"(c0), "r"(c1)
+        : "memory");
 }
 
 //@end
@@ -147,8 +148,7 @@ __device__ __forceinline__ void tma_store_commit()
 }
 
 // cp.async.bulk.wait_group.read: all but the last kGroups groups have read their shared memory.
-template <int kGroups>
-__device__ __forceinline__ void tma_store_wait_read()
+template <int kGroups> __device__ __forceinline__ void tma_store_wait_read()
 {
     asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(kGroups) : "memory");
 }

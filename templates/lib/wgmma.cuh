@@ -23,24 +23,21 @@ __device__ __forceinline__ void wgmma_commit()
 }
 
 // Waits until at most the kPending latest groups are unfinished.
-template <int kPending>
-__device__ __forceinline__ void wgmma_wait()
+template <int kPending> __device__ __forceinline__ void wgmma_wait()
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
 // Emits nothing. The compiler may not move accesses to `registers` across it: it does not know that
 // a wgmma writes its operands after the statement that names them.
-template <int kCount>
-__device__ __forceinline__ void pin(float (&registers)[kCount])
+template <int kCount> __device__ __forceinline__ void pin(float (&registers)[kCount])
 {
 #pragma unroll
     for (int i = 0; i < kCount; ++i)
         asm volatile("" : "+f"(registers[i])::"memory");
 }
 
-template <int kCount>
-__device__ __forceinline__ void pin(uint32 (&registers)[kCount])
+template <int kCount> __device__ __forceinline__ void pin(uint32 (&registers)[kCount])
 {
 #pragma unroll
     for (int i = 0; i < kCount; ++i)

@@ -1,0 +1,74 @@
+// The tiles of an attention launch. A row of a tile is a query, or with packing a query of one of
+// the pack_group heads that read the same K and V. Needs lib/attention.cuh, lib/tile_order.cuh.
+
+// What a launch may change.
+struct Shape {
+    //@if tiles == dynamic
+    int *next_tile; // 0 at the launch: tiles taken after the first one of each CTA
+    //@end
+    //@if seqlens_q
+    const int *seqlens_q; // [batch]
+    //@end
+    //@if seqlens_k
+    const int *seqlens_k; // [batch]
+    //@end
+    int seq_q;
+    int seq_k;
+    int heads;   // query heads / pack_group
+    int group;   // of these, how many read one KV head
+    int section; // of batch * heads, how many are walked together: their K and V stay in L2
+    int tiles_m; // tiles of one head
+    int tiles;   // batch * heads * tiles_m
+    float scale; // positive
+};
+
+struct Tile {
+    int batch;
+    int head; // in units of pack_group query heads
+    int row0;
+    int len_q;
+    int len_k;
+
+    // Keys that a row sees.
+    __device__ __forceinline__ int keys(int row) const
+    {
+        return visible_keys(row / $pack_group, len_q, len_k);
+    }
+
+    // Blocks of keys that the rows up to `row` see. At least one, so that every tile has a first
+    // block: when nothing is seen, that one is masked away.
+    __device__ __forceinline__ int blocks(int row) const
+    {
+        return max(1, (keys(min(row, len_q * $pack_group - 1)) + kBlockN - 1) / kBlockN);
+    }
+};
+
+__device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
+{
+    const TilePlace place = place_tile(n, shape.tiles, shape.tiles_m, shape.section);
+    Tile tile;
+    tile.batch = place.head / shape.heads;
+    tile.head = place.head % shape.heads;
+    tile.row0 = place.block * kBlockM;
+    //@if seqlens_q
+    tile.len_q = clamp_length(shape.seqlens_q[tile.batch], shape.seq_q);
+    //@else
+    tile.len_q = shape.seq_q;
+    //@end
+    //@if seqlens_k
+    tile.len_k = clamp_length(shape.seqlens_k[tile.batch], shape.seq_k);
+    //@else
+    tile.len_k = shape.seq_k;
+    //@end
+    return tile;
+}
+//@if tiles == static
+
+// The tile that this CTA works on in the given round. Odd rounds run backwards, so that a CTA that
+// got a longer tile gets a shorter one next.
+__device__ __forceinline__ int tile_of_round(int round)
+{
+    const int place = round % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x;
+    return round * gridDim.x + place;
+}
+//@end
