@@ -103,12 +103,14 @@ static CUresult launch(CUfunction function, const struct fake_launch *what, void
         if (!what->grid[i] || !what->block[i])
             return CUDA_ERROR_INVALID_VALUE;
     }
+    pthread_mutex_lock(&lock);
     if (!capturing)
         clock_us += fake.kernel_us[fake.n_launches % fake.n_kernel_us];
     fake.last = *what;
     if (args && args[0])
         memcpy(&fake.last.args0, args[0], sizeof(void *));
     fake.n_launches++;
+    pthread_mutex_unlock(&lock);
     if (fake.on_launch)
         fake.on_launch(&fake.last, args);
     return CUDA_SUCCESS;
