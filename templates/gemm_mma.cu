@@ -219,6 +219,7 @@ struct Fragments {
                 mma_16x8x16(sums[i][n], a[i], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
                 //@end
         }
+        //@watch sums [block_m/warps_m, block_n/warps_n] acc regs=block_m/warps_m/16,block_n/warps_n/8,4
     }
 };
 

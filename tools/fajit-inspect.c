@@ -254,10 +254,9 @@ static bool check_case(struct inspect_options *options, const char *command)
 {
     if (!options->tool.device)
         options->tool.device = "emu";
-    if (options->tool.json && strcmp(command, "trace") == 0)
-        fputs("fajit-inspect: trace has no --json\n", stderr);
-    else
+    if (!options->tool.json || strcmp(command, "trace") != 0)
         return true;
+    fputs("fajit-inspect: trace has no --json\n", stderr);
     return false;
 }
 

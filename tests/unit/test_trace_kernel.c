@@ -46,11 +46,13 @@ static void compare_outputs(const char *text)
     assert_string_equal(fajit_plan_name(plain.plan), fajit_plan_name(watched.plan));
     assert_null(strstr(fajit_plan_source(plain.plan), "fj_watch"));
     check(fajit_plan_ptx(watched.plan, &ptx));
-    for (const char *name = "SmlO"; *name; name++) {
+    const bool gemm = plain.problem.op == FAJIT_OP_GEMM;
+    static const char *const names[] = {"sums", "S", "m", "l", "O"};
+    for (int i = gemm ? 0 : 1; i < (gemm ? 1 : 5); i++) {
         char mark[32];
-        snprintf(mark, sizeof(mark), "// fj_watch %c ", *name);
+        snprintf(mark, sizeof(mark), "// fj_watch %s ", names[i]);
         if (!strstr(ptx, mark))
-            fail_msg("%s: the PTX has no watch of %c", text, *name);
+            fail_msg("%s: the PTX has no watch of %s", text, names[i]);
     }
     fajit_free(ptx);
     struct fcase *both[] = {&plain, &watched};
@@ -74,6 +76,8 @@ static void test_same_bits(void **state)
     compare_outputs("attn:bf16,b1,h2,q144,k272,d64,causal,lse,kernel=mma");
     compare_outputs("attn:f16,b1,h1,q64,k128,d72,kernel=mma,variant=v1");
     compare_outputs("attn:bf16,b1,h2,q144,k272,d64,causal,lse,kernel=sm90");
+    compare_outputs("gemm:bf16,m144,n136,k200,nt,kernel=mma");
+    compare_outputs("gemm:bf16,m144,n136,k200,nt,kernel=sm90");
 }
 
 // Without its watches the watched text is the text that runs: their lines have the same numbers.
