@@ -5,6 +5,7 @@
 #include "base/num.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum number {
@@ -78,10 +79,19 @@ static float combine_float(enum fj_emu_reduce op, float a, float b)
     return op == FJ_EMU_REDUCE_MAX ? fmaxf(a, b) : a + b;
 }
 
-// Additions of f32 in global memory flush subnormals, in and out, to a zero of the same sign.
-static float flush(float value)
+static bool is_nan(enum number number, uint16_t bits)
 {
-    return fpclassify(value) == FP_SUBNORMAL ? copysignf(0.0f, value) : value;
+    return (bits & 0x7fff) > (number == NUMBER_F16 ? 0x7c00 : 0x7f80);
+}
+
+// min and max give the number of a number and a NaN, be it quiet or signaling.
+static uint64_t combine_half(enum number number, enum fj_emu_reduce op, uint16_t a, uint16_t b)
+{
+    if (op != FJ_EMU_REDUCE_ADD && is_nan(number, a) != is_nan(number, b))
+        return is_nan(number, a) ? b : a;
+    if (number == NUMBER_F16)
+        return fj_f32_to_f16(combine_float(op, fj_f16_to_f32(a), fj_f16_to_f32(b)));
+    return fj_f32_to_bf16(combine_float(op, fj_bf16_to_f32(a), fj_bf16_to_f32(b)));
 }
 
 static uint64_t combine_f32(uint64_t a, uint64_t b)
@@ -89,7 +99,7 @@ static uint64_t combine_f32(uint64_t a, uint64_t b)
     uint32_t bits[2] = {(uint32_t)a, (uint32_t)b};
     float value[2];
     memcpy(value, bits, sizeof(value));
-    value[0] = flush(flush(value[0]) + flush(value[1]));
+    value[0] += value[1];
     memcpy(bits, value, sizeof(value[0]));
     return isnan(value[0]) ? 0x7fffffff : bits[0];
 }
@@ -112,11 +122,8 @@ static uint64_t combine(const struct type *type, enum fj_emu_reduce op, uint64_t
     case NUMBER_SIGNED:
         return combine_signed(op, a, b, type->bytes);
     case NUMBER_F16:
-        return fj_f32_to_f16(
-            combine_float(op, fj_f16_to_f32((uint16_t)a), fj_f16_to_f32((uint16_t)b)));
     case NUMBER_BF16:
-        return fj_f32_to_bf16(
-            combine_float(op, fj_bf16_to_f32((uint16_t)a), fj_bf16_to_f32((uint16_t)b)));
+        return combine_half(type->number, op, (uint16_t)a, (uint16_t)b);
     case NUMBER_F32:
         return combine_f32(a, b);
     default:

@@ -53,6 +53,14 @@ int fj_emu_tma_check(const void *bytes, int rank, uint32_t *ret_tile_bytes, char
     uint32_t total = (uint32_t)map.strides[0];
     for (int i = 0; i < rank; i++)
         total *= map.box[i];
+    static const uint32_t spans[] = {0, 32, 64, 128};
+    if (map.swizzle && map.box[0] * map.strides[0] != spans[map.swizzle]) {
+        snprintf(ret_text, cap,
+                 "a box row of %" PRIu64 " bytes under a swizzle of %" PRIu32
+                 ": the GPU leaves gaps between such rows, which is not emulated",
+                 map.box[0] * map.strides[0], spans[map.swizzle]);
+        return -1;
+    }
     if (map.swizzle && total % 128) {
         snprintf(ret_text, cap, "a swizzled box of %" PRIu32 " bytes is not whole 128-byte lines",
                  total);
@@ -157,13 +165,13 @@ static int refuse(const struct copy *copy, const char *verb, const struct part *
     return -1;
 }
 
+// Zeros, or the NaN an H200 fills with: these 16 bits again and again, whatever the type.
 static void fill_row(const struct copy *copy, uint8_t *row)
 {
-    // Zeros, or a NaN: all bits but the sign.
-    memset(row, copy->map.fill ? 0xff : 0, copy->row_bytes);
-    size_t size = (size_t)copy->map.strides[0];
-    for (uint32_t at = 0; copy->map.fill && at < copy->row_bytes; at += (uint32_t)size)
-        row[at + size - 1] = 0x7f;
+    static const uint8_t nan[2] = {0xf7, 0x7f};
+    memset(row, 0, copy->row_bytes);
+    for (uint32_t at = 0; copy->map.fill && at < copy->row_bytes; at++)
+        row[at] = nan[at % 2];
 }
 
 int fj_emu_tma_load(const void *map, int rank, const int32_t *coords, uint8_t *smem,
