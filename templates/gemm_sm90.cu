@@ -21,18 +21,20 @@
 //@switch splitk bool     the cluster's CTAs share the depth of one tile
 //@switch stagger bool    one warpgroup runs ahead of the other
 //@switch align int       bytes that pointers and strides are multiples of
-//@require block_m % 64 == 0 && block_n % 64 == 0 && block_n <= 256 && block_k == 64
+//@require block_m % 64 == 0 && block_n % 16 == 0 && block_n <= 256 && block_k == 64
 //@require threads == 128 + 2 * block_m
 //@require !stagger || block_m == 128
 //@require cluster == cluster_size && (splitk || cluster == cluster_m * cluster_n) && align >= 16
-//@require block_m % (64 * cluster_n) == 0 && block_n % (64 * cluster_m) == 0
+//@let panels_n (block_n + 63) / 64
+//@require block_m % ((8 + 56 * trans_a) * cluster_n) == 0
+//@require (block_n * trans_b) % (8 * cluster_m) == 0 && (trans_b || panels_n % cluster_m == 0)
 //@let wgmma_ss_n block_n
 //@let wgmma_rs_n 0
 //@let tma_rank_min 3
 //@let tma_rank_max 3
 //@let tma_store out != f32 && !splitk
 //@let multicast cluster > 1 && !splitk
-//@let direct !tma_store || beta || bias
+//@let direct !tma_store || beta || bias || block_n % 64 != 0
 // C = A B on Hopper. A producer warp keeps a ring of stages filled through the tensor memory
 // accelerator (TMA); each computing warpgroup owns 64 rows of the tile and multiplies with wgmma,
 // operands in shared memory, sums in registers:
@@ -82,7 +84,12 @@ constexpr int kPanel = 64 * kPanelRow;    // bytes of 64 rows
 
 // Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
 constexpr int kBytesA = kBlockM * kPanelRow;
-constexpr int kBytesB = kBlockN * kPanelRow;
+//@if trans_b
+constexpr int kLoadN = kBlockN; // columns of C whose part of B is fetched
+//@else
+constexpr int kLoadN = (kBlockN + 63) / 64 * 64; // columns of C whose part of B is fetched
+//@end
+constexpr int kBytesB = kLoadN * kPanelRow;
 constexpr int kBytesStage = kBytesA + kBytesB;
 constexpr int kOffsetC = kStages * kBytesStage;
 //@if tma_store
@@ -178,12 +185,11 @@ __device__ __forceinline__ void fetch(uint32 box, const TensorMap &map, uint32 f
                                       uint16 ctas, int c0, int c1, int c2)
 {
     //@if multicast
-    if (kShared) {
+    if (kShared)
         tma_load_multicast(box, map, full, policy, ctas, c0, c1, c2);
-        return;
-    }
-    //@end
-    tma_load(box, map, full, policy, c0, c1, c2);
+    else
+        //@end
+        tma_load(box, map, full, policy, c0, c1, c2);
 }
 
 // Fetches one of kParts parts of a tile of A or B with kSize rows or columns, from `i` on, at depth
@@ -198,11 +204,11 @@ __device__ __forceinline__ void load_part(uint32 tile, const TensorMap &map, uin
     i += part * kRows;
     if (kAlongK) {
         fetch<(kParts > 1)>(tile, map, full, policy, ctas, k, i, batch);
-        return;
-    }
+    } else {
 #pragma unroll
-    for (int row = 0; row < kRows; row += 64)
-        fetch<(kParts > 1)>(tile + row * kPanelRow, map, full, policy, ctas, i + row, k, batch);
+        for (int row = 0; row < kRows; row += 64)
+            fetch<(kParts > 1)>(tile + row * kPanelRow, map, full, policy, ctas, i + row, k, batch);
+    }
 }
 
 // One thread: fetches the A and B tiles of every k step of one tile of C.
@@ -229,7 +235,7 @@ __device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &rin
         mbarrier_arrive_expect(full, kBytesStage);
         load_part<kAlongKA, kBlockM, kClusterN>(smem.a(ring.slot), a_map, full, a_policy,
                                                 cluster_column, beside, tile.row0, k, tile.batch);
-        load_part<kAlongKB, kBlockN, kClusterM>(smem.b(ring.slot), b_map, full, b_policy,
+        load_part<kAlongKB, kLoadN, kClusterM>(smem.b(ring.slot), b_map, full, b_policy,
                                                 cluster_row, below, tile.column0, k, tile.batch);
         ring.advance();
     }
@@ -290,6 +296,7 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     }
     wgmma_wait<0>();
     pin(sums);
+    //@watch sums [64, block_n] acc regs=block_n/2
     if (range.begin != range.end)
         release(smem, previous);
 }
@@ -321,7 +328,7 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const int at = 4 * (8 * panel + t) + 2 * i;
-                //@if direct
+                //@if beta || bias
                 const int row = row0 + 16 * warp + lane / 4 + i % 2 * 8;
                 const int column = tile.column0 + 64 * panel + 8 * (t + i / 2) + lane % 4 * 2;
                 words[i] = finish_pair(e, out, row, column, sums[at], sums[at + 1]);
@@ -341,6 +348,16 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
             tma_store_commit();
         }
     }
+    //@if block_n % 64 != 0
+    // What is left is no whole panel: straight from registers.
+#pragma unroll
+    for (int t = kBlockN / 64 * 8; t < kBlockN / 8; ++t) {
+        const int row = row0 + 16 * warp + lane / 4;
+        const int column = tile.column0 + 8 * t + lane % 4 * 2;
+        store_pair(e, out, row, column, sums[4 * t], sums[4 * t + 1]);
+        store_pair(e, out, row + 8, column, sums[4 * t + 2], sums[4 * t + 3]);
+    }
+    //@end
 }
 //@elif splitk
 // Adds up the sums of all CTAs of the cluster, each CTA for its share of the columns, and writes C.

@@ -41,9 +41,17 @@ static bool stores_by_tma(const struct fj_choice *choice)
     return choice->problem.gemm.out_dtype != FAJIT_F32 && FJ_CFG(&choice->config, splitk) == 1;
 }
 
-static int bytes_per_stage(const struct fj_config *config)
+// Columns of C whose part of B is fetched: whole panels, where they run along n.
+static int loaded_columns(const struct fj_choice *choice)
 {
-    return (FJ_CFG(config, bm) + FJ_CFG(config, bn)) * PANEL_ROW_BYTES + 2 * BARRIER_BYTES;
+    int bn = FJ_CFG(&choice->config, bn);
+    return choice->problem.gemm.trans_b ? bn : (bn + 63) / 64 * 64;
+}
+
+static int bytes_per_stage(const struct fj_choice *choice)
+{
+    return (FJ_CFG(&choice->config, bm) + loaded_columns(choice)) * PANEL_ROW_BYTES +
+           2 * BARRIER_BYTES;
 }
 
 static int bytes_of_c(const struct fj_choice *choice)
@@ -53,7 +61,7 @@ static int bytes_of_c(const struct fj_choice *choice)
 
 static int smem_bytes(const struct fj_choice *choice)
 {
-    return FJ_CFG(&choice->config, stages) * bytes_per_stage(&choice->config) + bytes_of_c(choice);
+    return FJ_CFG(&choice->config, stages) * bytes_per_stage(choice) + bytes_of_c(choice);
 }
 
 static int check_tile(const struct fj_config *config)
@@ -61,11 +69,13 @@ static int check_tile(const struct fj_config *config)
     int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn);
     if (!one_of(bm, (const int[]){64, 128, 192, 0}))
         return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 64, 128 or 192", bm);
-    if (!one_of(bn, (const int[]){64, 128, 192, 256, 0}))
-        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 64, 128, 192 or 256", bn);
-    if (bm == 192 && bn == 256)
+    if (bn < 64 || bn > 256 || bn % 16 != 0)
+        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 64 to 256 in steps of 16", bn);
+    if (bm == 192 && bn > 192)
         return fj_err(FAJIT_E_INVAL,
-                      "bm=192 leaves a thread 160 registers, too few for bn=256; take 192 or less");
+                      "bm=192 gives a thread 128 registers to begin with, too few for bn=%d; take "
+                      "192 or less",
+                      bn);
     if (FJ_CFG(config, bk) != BLOCK_K)
         return fj_err(FAJIT_E_INVAL, "bk=%d: it is %d, one row of the 128-byte swizzle",
                       FJ_CFG(config, bk), BLOCK_K);
@@ -89,11 +99,19 @@ static int check_config(const struct fj_choice *choice)
     if (rows * columns > 8)
         return fj_err(FAJIT_E_INVAL, "cluster=%d by clustern=%d: a cluster has at most 8 CTAs",
                       rows, columns);
-    if (bn % (64 * rows) != 0 || bm % (64 * columns) != 0)
+    // Parts of a tile are whole groups of 8 rows in a panel, or whole panels.
+    int unit_a = choice->problem.gemm.trans_a ? 64 : 8,
+        unit_b = choice->problem.gemm.trans_b ? 8 : 64;
+    if (loaded_columns(choice) % (unit_b * rows) != 0 || bm % (unit_a * columns) != 0)
         return fj_err(FAJIT_E_INVAL,
-                      "cluster=%d, clustern=%d: each CTA fetches whole panels of 64, so bn=%d must "
-                      "be a multiple of 64 cluster and bm=%d of 64 clustern",
-                      rows, columns, bn, bm);
+                      "cluster=%d, clustern=%d: each CTA fetches an equal part of bn=%d and bm=%d, "
+                      "in units of %d and %d",
+                      rows, columns, bn, bm, unit_b, unit_a);
+    if (bn / 8 % splitk != 0)
+        return fj_err(FAJIT_E_INVAL,
+                      "splitk=%d: each CTA adds up an equal part of the columns, and bn=%d is no "
+                      "multiple of %d",
+                      splitk, bn, 8 * splitk);
     if (FJ_CFG(config, stages) < 2 || FJ_CFG(config, stages) > STAGES_MAX)
         return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 2 to %d", FJ_CFG(config, stages),
                       STAGES_MAX);
@@ -101,7 +119,7 @@ static int check_config(const struct fj_choice *choice)
         return fj_err(FAJIT_E_INVAL, "pingpong=%d: it may be 2, or 1 with bm=128: two warpgroups",
                       FJ_CFG(config, pingpong));
     int sums = bm * bn * 4;
-    if (splitk > 1 && sums > FJ_CFG(config, stages) * bytes_per_stage(config))
+    if (splitk > 1 && sums > FJ_CFG(config, stages) * bytes_per_stage(choice))
         return fj_err(FAJIT_E_INVAL,
                       "splitk=%d: the stages hold the sums of the tile at its end, %d bytes; take "
                       "more stages",
@@ -179,7 +197,7 @@ static void choose_tile(const struct fj_gemm *gemm, const struct fj_gpu *gpu,
 static int stages_that_fit(const struct fj_choice *choice, const struct fj_gpu *gpu)
 {
     int left = gpu->smem_per_block_bytes - bytes_of_c(choice);
-    int stages = left / bytes_per_stage(&choice->config);
+    int stages = left / bytes_per_stage(choice);
     return stages < STAGES_MAX ? stages : STAGES_MAX;
 }
 
@@ -308,7 +326,7 @@ static void push_maps(const struct fj_choice *choice, const struct fj_gemm_args 
     const struct fj_gemm *gemm = &choice->problem.gemm;
     const struct fj_config *config = &choice->config;
     int rows_a = FJ_CFG(config, bm) / FJ_CFG(config, clustern);
-    int rows_b = FJ_CFG(config, bn) / FJ_CFG(config, cluster);
+    int rows_b = loaded_columns(choice) / FJ_CFG(config, cluster);
     struct fj_tensor_map a =
         map_of(&args->a, gemm->dtype, args->c.data, gemm->trans_a ? BLOCK_K : rows_a);
     struct fj_tensor_map b =
@@ -343,7 +361,7 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
     ret->cluster = (unsigned)size;
     ret->smem_bytes = (unsigned)smem_bytes(choice);
     push_maps(choice, args, ret);
-    if (!stores_by_tma(choice) || gemm->beta || gemm->bias)
+    if (!stores_by_tma(choice) || gemm->beta || gemm->bias || FJ_CFG(&choice->config, bn) % 64 != 0)
         fj_gemm_push_matrix(&args->c, ret);
     fj_gemm_push_epilogue(choice, args, ret);
     // struct Shape of the template.

@@ -20,7 +20,7 @@ __device__ __forceinline__ void stmatrix_x4(uint32 address, const uint32 (&words
                  "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3])
                  : "memory");
 }
-//@if direct
+//@if beta || bias
 
 // pack_out of what the epilogue makes of two sums; what lies outside C is 0 and not looked at.
 __device__ __forceinline__ uint32 finish_pair(const Epilogue &e, const Output &out, int row,
