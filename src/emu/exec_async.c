@@ -136,6 +136,13 @@ static uint32_t targets(struct fj_emu_warp *w, const struct fj_emu_insn *in, con
         return 0;
     }
     const uint32_t rank = to >> FJ_EMU_SHARED_RANK_SHIFT;
+    if (rank > (uint32_t)w->cta->unit->n_ctas) {
+        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ADDRESS,
+                    "shared address 0x%x names no CTA of a "
+                    "cluster of %d",
+                    to, w->cta->unit->n_ctas);
+        return 0;
+    }
     return 1u << (rank > 0 ? rank - 1 : w->cta->rank);
 }
 

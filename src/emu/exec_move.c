@@ -259,6 +259,10 @@ static void decode_mov_special(struct fj_emu_build *b, const struct fj_ptx_insn 
         if (strcmp(specials[i].name, src->ops[1].text) != 0)
             continue;
         const int bits = fj_emu_operand_bits(b, &src->ops[0]);
+        if (bits > 64 || (bits == 1) != (specials[i].id == IS_EXPLICIT_CLUSTER)) {
+            fj_emu_build_fail(b, "a register of %d bits cannot hold this", bits);
+            return;
+        }
         struct fj_emu_insn *in = fj_emu_emit(b, mov_special);
         in->imm = specials[i].id;
         in->flags = bits == 64;

@@ -340,9 +340,9 @@ static void take_insn(struct fj_ptx_parser *p)
     int scope = p->scope;
     struct fj_ptx_operand list = {.kind = FJ_PTX_OP_VECTOR};
     take_list(p, &list, ";", 0);
-    insn->ops = list.sub;
+    // Decoders may take the address of the first operand before they count.
+    insn->ops = list.n_sub > 0 ? list.sub : fj_ptx_alloc(p, sizeof(*insn->ops));
     insn->n_ops = list.n_sub;
-    insn->text = NULL;
     // Labels are looked up when all are known, from the scope of the instruction.
     for (int i = 0; i < list.n_sub; i++) {
         if (list.sub[i].kind == FJ_PTX_OP_NAME)
