@@ -74,7 +74,7 @@ static bool is_recent(struct view *v, int line)
 static void flush_folded(struct view *v)
 {
     if (v->folded)
-        printf("            ... lines above again, %" PRId64 " of them\n", v->folded);
+        printf("            ... %" PRId64 " more of the lines above\n", v->folded);
     v->folded = 0;
 }
 
