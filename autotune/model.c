@@ -57,9 +57,7 @@ static struct tiles attn_tiles(const struct fj_choice *choice)
 {
     const struct fj_attn *attn = &choice->problem.attn;
     double bm = knob(choice, FJ_KNOB_bm, 64), bn = knob(choice, FJ_KNOB_bn, 64);
-    double group = choice->config.v[FJ_KNOB_packgqa] == 1 && attn->heads_kv > 0
-                       ? (double)(attn->heads_q / attn->heads_kv)
-                       : 1;
+    double group = knob(choice, FJ_KNOB_packgqa, 1);
     double rows = (double)attn->seq_q * group;
     double heads = (double)(attn->batch * attn->heads_q) / group;
     double tiles = ceil(rows / bm);

@@ -72,9 +72,8 @@ static bool is_oversized(const struct fj_choice *choice, int smallest_bm)
     const struct fj_problem *problem = &choice->problem;
     int bm = FJ_CFG(&choice->config, bm);
     int64_t rows = problem->op == FAJIT_OP_GEMM ? problem->gemm.m : problem->attn.seq_q;
-    if (problem->op == FAJIT_OP_ATTN_FWD && FJ_CFG(&choice->config, packgqa) == 1 &&
-        problem->attn.heads_kv > 0)
-        rows *= problem->attn.heads_q / problem->attn.heads_kv;
+    if (problem->op == FAJIT_OP_ATTN_FWD && FJ_CFG(&choice->config, packgqa) > 1)
+        rows *= FJ_CFG(&choice->config, packgqa);
     return rows > 0 && bm > smallest_bm && bm >= 2 * rows;
 }
 

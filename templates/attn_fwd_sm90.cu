@@ -7,6 +7,7 @@
 //@const  ctas            CTAs of one SM
 //@const  load_registers  of a thread of the loading warpgroup
 //@const  math_registers  of a thread that computes
+//@const  pack_group      query heads of one KV head that share a tile's rows; 1: one head
 //@const  smem_bytes      dynamic shared memory of one CTA
 //@switch dtype f16|bf16  element type of Q, K, V and O
 //@switch causal none|bottom_right|top_left  where the diagonal starts
@@ -14,7 +15,6 @@
 //@switch seqlens_q bool  query lengths per batch entry, on the device
 //@switch seqlens_k bool  key lengths per batch entry, on the device
 //@switch tiles one|static|dynamic  a CTA's tiles: one; a fixed share; the next when it has time
-//@switch pack_group int  query heads of one KV head that share a tile's rows; 1: one head
 //@switch pingpong bool   the warpgroups issue their products in turn
 //@switch overlap bool    softmax of one block runs behind the products of another
 //@switch lazy bool       O is rescaled only when a maximum grew by more than 8 bits
@@ -46,6 +46,7 @@
 //     softmax        '-> P(n) -'    '-> P(n-1), O running     '-> P(0), O running -'
 //
 // A barrier is "full" when its bytes have arrived, "empty" when every warp is done with them.
+//
 //@if overlap
 // Within a warpgroup, S = Q K(n-1) and then O += P V(n) are issued back to back; the softmax of
 // block n-1 starts when S is ready and runs while the tensor cores work on O.
@@ -53,10 +54,12 @@
 // A warpgroup waits for each of its products; the other warpgroups' products run meanwhile.
 //@end
 //@if pingpong
+//
 // Between warpgroups, named barriers pass a turn around: a warpgroup issues its two products
 // only in its turn, so that softmax of one runs while the tensor cores work for another.
 //@end
 //@if tiles != one
+//
 // The CTAs stay and walk the tiles. The producer runs ahead into the next tile, so that its Q, K
 // and V arrive while this tile's O is written.
 //@end
@@ -195,8 +198,8 @@ struct Consumer {
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
             const int packed = tile.row0 + row() + 8 * j;
-            const int query = packed / $pack_group;
-            const int64 head = tile.head * $pack_group + packed % $pack_group;
+            const int query = packed / kPackGroup;
+            const int64 head = tile.head * kPackGroup + packed % kPackGroup;
             const float total = quad_sum(softmax.l[j]); // by all lanes, rows or not
             const float sum = query < tile.len_q ? total : 0.0f;
             const bool nothing = sum == 0.0f;

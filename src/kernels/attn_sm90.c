@@ -118,8 +118,8 @@ static bool wants_packing(const struct fj_attn *attn)
 
 static void set_defaults(const struct fj_attn *attn, struct fj_config *config)
 {
-    fj_attn_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? 1 : 2);
-    int64_t rows = or_any(attn->seq_q, 8192) * (FJ_CFG(config, packgqa) == 1 ? group_of(attn) : 1);
+    fj_attn_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? group_of(attn) : 1);
+    int64_t rows = or_any(attn->seq_q, 8192) * FJ_CFG(config, packgqa);
     const struct tile *tile = default_tile(attn, rows);
     fj_attn_default(config, FJ_KNOB_bm, tile->bm);
     fj_attn_default(config, FJ_KNOB_bn, tile->bn);
@@ -160,6 +160,15 @@ static int check_registers(const struct fj_attn *attn, const struct fj_config *c
     return FAJIT_OK;
 }
 
+// `group`: query heads per KV head, 0 when not known; `pack`: 0 when not asked for.
+static int check_packing(int group, int pack)
+{
+    if (pack > 1 && (WARPGROUP_ROWS % pack != 0 || (group > 0 && group != pack)))
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "packgqa=%d: it may be 1, or heads_q / heads_kv where that divides 64", pack);
+    return FAJIT_OK;
+}
+
 static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
     static const enum fj_knob allowed[] = {
@@ -170,12 +179,11 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
     struct fj_config *config = &choice->config;
     if (problem->variant == FAJIT_VARIANT_AUTO)
         problem->variant = FAJIT_VARIANT_PERSISTENT;
-    int r = fj_attn_knobs_check(config, allowed), group = group_of(&problem->attn);
+    int r = fj_attn_knobs_check(config, allowed);
+    if (r == FAJIT_OK)
+        r = check_packing(group_of(&problem->attn), FJ_CFG(config, packgqa));
     if (r < 0)
         return r;
-    if (FJ_CFG(config, packgqa) == 1 && (group == 0 || WARPGROUP_ROWS % group != 0))
-        return fj_err(FAJIT_E_UNSUPPORTED, "packgqa=1 needs to know heads_q / heads_kv, and that "
-                                           "it divides 64");
     set_defaults(&problem->attn, config);
     r = check_tile(config);
     return r < 0 ? r : check_registers(&problem->attn, config);
@@ -190,7 +198,7 @@ static int warpgroups(const struct fj_choice *choice)
 
 static int pack_group(const struct fj_choice *choice)
 {
-    return FJ_CFG(&choice->config, packgqa) == 1 ? group_of(&choice->problem.attn) : 1;
+    return FJ_CFG(&choice->config, packgqa);
 }
 
 // Tiles of one length are shared out beforehand; of others, each CTA takes the next when it can.
@@ -413,8 +421,7 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
     if (!fits_map(&args->q) || !fits_map(&args->k) || !fits_map(&args->v))
         return fj_err(FAJIT_E_UNSUPPORTED, "strides of Q, K and V may be up to 2^39 elements and "
                                            "not negative: TMA cannot go further");
-    if (FJ_CFG(&choice->config, packgqa) == 1 &&
-        args->q.shape[1] != args->k.shape[1] * pack_group(choice))
+    if (pack_group(choice) > 1 && args->q.shape[1] != args->k.shape[1] * pack_group(choice))
         return fj_err(FAJIT_E_INVAL,
                       "the plan packs %d query heads of one KV head, the tensors "
                       "have another ratio",

@@ -74,7 +74,7 @@ struct Producer {
             mbarrier_arrive_expect(full, kBytesQ);
             for (int p = 0; p < kPanels; ++p)
                 tma_load(smem.q(w) + p * 64 * kPanelRow, q_map, full, kEvictFirst, 64 * p,
-                         tile.head % shape.group, (tile.row0 + 64 * w) / $pack_group,
+                         tile.head % shape.group, (tile.row0 + 64 * w) / kPackGroup,
                          tile.head / shape.group, tile.batch);
         }
         q_parity ^= 1;

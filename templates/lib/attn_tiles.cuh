@@ -32,14 +32,14 @@ struct Tile {
     // Keys that a row sees.
     __device__ __forceinline__ int keys(int row) const
     {
-        return visible_keys(row / $pack_group, len_q, len_k);
+        return visible_keys(row / kPackGroup, len_q, len_k);
     }
 
     // Blocks of keys that the rows up to `row` see. At least one, so that every tile has a first
     // block: when nothing is seen, that one is masked away.
     __device__ __forceinline__ int blocks(int row) const
     {
-        return max(1, (keys(min(row, len_q * $pack_group - 1)) + kBlockN - 1) / kBlockN);
+        return max(1, (keys(min(row, len_q * kPackGroup - 1)) + kBlockN - 1) / kBlockN);
     }
 };
 
