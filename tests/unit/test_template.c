@@ -226,15 +226,33 @@ static void watch_lines(void **state)
     fj_params_int(&params, "m", 64);
     check_text(text, "constexpr int kM = 64;\n\nkM;\n");
     watches = true;
-    check_text(text, "constexpr int kM = 64;\n\n"
-                     "    asm volatile(\"// fj_watch S 64 128 acc 2 %0 %1\" ::\"f\"(S[0]), "
-                     "\"f\"(S[1]));\n"
-                     "    asm volatile(\"// fj_watch A 64 64 u32 2x2 %0 %1 %2 %3\" ::\"r\"(A[0][0]), "
-                     "\"r\"(A[0][1]), \"r\"(A[1][0]), \"r\"(A[1][1]));\n"
-                     "    asm volatile(\"// fj_watch l 64 1 row 1 %0\" ::\"f\"(l[0]));\nkM;\n");
+    check_text(text,
+               "constexpr int kM = 64;\n\n"
+               "    asm volatile(\"// fj_watch S 64 128 acc 2 %0 %1\" ::\"f\"(S[0]), "
+               "\"f\"(S[1]));\n"
+               "    asm volatile(\"// fj_watch A 64 64 u32 2x2 %0 %1 %2 %3\" ::\"r\"(A[0][0]), "
+               "\"r\"(A[0][1]), \"r\"(A[1][0]), \"r\"(A[1][1]));\n"
+               "    asm volatile(\"// fj_watch l 64 1 row 1 %0\" ::\"f\"(l[0]));\nkM;\n");
+    reset();
+    fj_params_word(&params, "dtype", "f16");
+    watches = true;
+    check_text("//@switch dtype f16|bf16\n//@prelude\n"
+               "//@watch P [16, 16] a_$dtype regs=1,2,1\n"
+               "//@watch K [16, 8] smem_$dtype pitch=8+4\n",
+               "    asm volatile(\"// fj_watch P 16 16 a_f16 1x2x1 %0 %1\" ::\"r\"(P[0][0][0]), "
+               "\"r\"(P[0][1][0]));\n"
+               "    asm volatile(\"// fj_watch K 16 8 smem_f16 12 %0\" "
+               "::\"l\"((unsigned long long)(K)));\n");
     reset();
     watches = true;
     check_failure("//@prelude\n//@watch S [1, 1]\n", "t.cu:2: the watch does not say");
+    check_failure("//@prelude\n//@watch S [1, 1] acc regs=2,257\n", "1 to 512 registers");
+    check_failure("//@prelude\n//@watch S [1, 1] acc regs=0\n", "1 to 512 registers");
+    check_failure("//@prelude\n//@watch S [1, 1] acc regs=1,1,1,1\n", "up to 3 dimensions");
+    check_failure("//@const m\n//@prelude\n//@watch S [1, 1] a_$m regs=1\n",
+                  "a switch of words, which $m is not");
+    check_failure("//@prelude\n//@watch S [1, 1] a_$dtype regs=1\n", "which $dtype is not");
+    check_failure("//@prelude\n//@watch S [1, 1] acc rows=1\n", "a watch is written");
     watches = false;
     check_text("//@prelude\n//@watch S [1, 1]\n", "");
 }
