@@ -1,0 +1,152 @@
+// Configurations of templates/attn_fwd_sm90.cu: what fits, and what is fast.
+#include "kernels/attn_sm90.h"
+
+#define CONSUMERS_MAX 4
+#define BLOCK_N_MAX 256
+#define STAGES_MAX 4
+
+static const struct fj_sm90_registers registers_alone[CONSUMERS_MAX + 1] = {
+    {0, 0, 0}, {56, 240, 204}, {24, 240, 204}, {32, 160, 132}, {24, 112, 80}};
+static const struct fj_sm90_registers registers_in_pairs[CONSUMERS_MAX + 1] = {
+    {0, 0, 0}, {24, 232, 196}, {24, 104, 72}, {0, 0, 0}, {0, 0, 0}};
+
+struct fj_sm90_registers fj_attn_sm90_registers(const struct fj_config *config)
+{
+    const struct fj_sm90_registers *of =
+        FJ_CFG(config, ctas) == 2 ? registers_in_pairs : registers_alone;
+    return of[FJ_CFG(config, bm) / FJ_WARPGROUP_ROWS];
+}
+
+// Default tiles: the first row whose limits hold. Found by sweeps on an H200, see
+// tests/notes/attn_fwd_sm90.md. Short sequences want tiles that start and end quickly, long ones
+// many keys per barrier; above 128 columns O leaves registers for two warpgroups only.
+// clang-format off
+static const struct tile {
+    int head_dim;            // the larger one, up to
+    int rows;                // queries of a tile's head or group, up to; 0: any
+    int seq_k, seq_k_causal; // without and with a causal mask, up to; 0: any
+    int bm, bn, stages, ctas;
+    bool pingpong;
+} tile_table[] = {
+    {128, 64,    0,    0,  64,  64, 3, 2, false}, // two CTAs to an SM wait less for memory
+    {256, 64,    0,    0,  64,  64, 2, 1, false},
+    { 64,  0, 1536, 1536, 256,  64, 4, 1, true},
+    { 64,  0,    0,    0, 192, 128, 2, 1, true},
+    { 96,  0, 1536, 1536, 128, 128, 2, 1, false},
+    { 96,  0,    0,    0, 192, 112, 2, 1, true},
+    {128,  0, 1536, 6144, 128, 128, 2, 1, false},
+    {128,  0,    0,    0, 192,  80, 2, 1, true},
+    {192,  0,    0,    0, 128, 112, 2, 1, true},
+    {256,  0, 6144, 6144, 128,  64, 2, 1, false},
+    {256,  0,    0,    0, 128,  80, 2, 1, false},
+};
+// clang-format on
+
+static int64_t or_any(int64_t size, int64_t any)
+{
+    return size > 0 ? size : any;
+}
+
+static const struct tile *default_tile(const struct fj_attn *attn, int64_t rows)
+{
+    const int64_t seq_k = or_any(attn->seq_k, 8192);
+    const bool causal = attn->causal != FAJIT_CAUSAL_NONE;
+    int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
+    for (const struct tile *tile = tile_table;; tile++) {
+        int most = causal ? tile->seq_k_causal : tile->seq_k;
+        if (head_dim <= tile->head_dim && (tile->rows == 0 || rows <= tile->rows) &&
+            (most == 0 || seq_k <= most))
+            return tile;
+    }
+}
+
+static int group_of(const struct fj_attn *attn)
+{
+    return attn->heads_kv > 0 ? (int)(attn->heads_q / attn->heads_kv) : 0;
+}
+
+// The query heads of one KV head share a tile's rows when that leaves fewer rows empty. Boxes of 64
+// rows must hold whole groups.
+static bool wants_packing(const struct fj_attn *attn)
+{
+    const int64_t bm = 128; // of most tiles
+    int64_t group = group_of(attn), queries = or_any(attn->seq_q, 8192);
+    if (group <= 1 || FJ_WARPGROUP_ROWS % group != 0)
+        return false;
+    int64_t apart = (queries + bm - 1) / bm * group;
+    int64_t packed = (queries * group + bm - 1) / bm;
+    return packed * 10 < apart * 9;
+}
+
+static void set_defaults(const struct fj_attn *attn, struct fj_config *config)
+{
+    fj_attn_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? group_of(attn) : 1);
+    int64_t rows = or_any(attn->seq_q, 8192) * FJ_CFG(config, packgqa);
+    const struct tile *tile = default_tile(attn, rows);
+    fj_attn_default(config, FJ_KNOB_bm, tile->bm);
+    fj_attn_default(config, FJ_KNOB_bn, tile->bn);
+    fj_attn_default(config, FJ_KNOB_stages, tile->stages);
+    fj_attn_default(config, FJ_KNOB_ctas, FJ_CFG(config, bm) == tile->bm ? tile->ctas : 1);
+    fj_attn_default(config, FJ_KNOB_pingpong,
+                    tile->pingpong && FJ_CFG(config, bm) > FJ_WARPGROUP_ROWS ? 1 : 2);
+    fj_attn_default(config, FJ_KNOB_overlap, 1);
+    fj_attn_default(config, FJ_KNOB_lazy, 1);
+}
+
+static int check_tile(const struct fj_config *config)
+{
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), ctas = FJ_CFG(config, ctas);
+    if (bm % FJ_WARPGROUP_ROWS != 0 || bm > FJ_WARPGROUP_ROWS * CONSUMERS_MAX)
+        return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 64, 128, 192 or 256", bm);
+    if (bn % 16 != 0 || bn > BLOCK_N_MAX)
+        return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to %d in steps of 16", bn, BLOCK_N_MAX);
+    if (FJ_CFG(config, stages) > STAGES_MAX)
+        return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 1 to %d", FJ_CFG(config, stages),
+                      STAGES_MAX);
+    if (ctas > 2 || (ctas == 2 && bm > 2 * FJ_WARPGROUP_ROWS))
+        return fj_err(FAJIT_E_INVAL, "ctas=%d: it may be 1, or 2 with bm up to 128", ctas);
+    if (FJ_CFG(config, pingpong) == 1 && bm == FJ_WARPGROUP_ROWS)
+        return fj_err(FAJIT_E_INVAL, "pingpong=1 needs two warpgroups: bm=128 or more");
+    return FAJIT_OK;
+}
+
+static int check_registers(const struct fj_attn *attn, const struct fj_config *config)
+{
+    int bn = FJ_CFG(config, bn), available = fj_attn_sm90_registers(config).tiles;
+    int needed = bn / 2 + bn / 4 + attn->head_dim_v / 2;
+    if (needed > available)
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "bm=%d leaves a thread %d registers for S, P and O, bn=%d needs %d: ask for "
+                      "a smaller bn",
+                      FJ_CFG(config, bm), available, bn, needed);
+    return FAJIT_OK;
+}
+
+// `group`: query heads per KV head, 0 when not known; `pack`: 0 when not asked for.
+static int check_packing(int group, int pack)
+{
+    if (pack > 1 && (FJ_WARPGROUP_ROWS % pack != 0 || (group > 0 && group != pack)))
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "packgqa=%d: it may be 1, or heads_q / heads_kv where that divides 64", pack);
+    return FAJIT_OK;
+}
+
+int fj_attn_sm90_configure(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    static const enum fj_knob allowed[] = {
+        FJ_KNOB_bm,   FJ_KNOB_bn,   FJ_KNOB_stages,  FJ_KNOB_pingpong, FJ_KNOB_overlap,
+        FJ_KNOB_poly, FJ_KNOB_lazy, FJ_KNOB_packgqa, FJ_KNOB_ctas,     FJ_KNOB_COUNT};
+    (void)gpu;
+    struct fj_problem *problem = &choice->problem;
+    struct fj_config *config = &choice->config;
+    if (problem->variant == FAJIT_VARIANT_AUTO)
+        problem->variant = FAJIT_VARIANT_PERSISTENT;
+    int r = fj_attn_knobs_check(config, allowed);
+    if (r == FAJIT_OK)
+        r = check_packing(group_of(&problem->attn), FJ_CFG(config, packgqa));
+    if (r < 0)
+        return r;
+    set_defaults(&problem->attn, config);
+    r = check_tile(config);
+    return r < 0 ? r : check_registers(&problem->attn, config);
+}
