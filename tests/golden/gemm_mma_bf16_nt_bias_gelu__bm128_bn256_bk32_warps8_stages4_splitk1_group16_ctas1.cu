@@ -1,0 +1,421 @@
+// Matrix product C = act(alpha A B + beta C + bias), tensor cores through mma.sync.
+//
+//   fajit-inspect render gemm:bf16,nt,bias,act=gelu,kernel=mma,variant=v2 --arch sm_80 \
+//       --config bm=128,bn=256,bk=32,warps=8,stages=4,splitk=1,group=16,ctas=1
+//
+// One CTA: 256 threads, 122880 bytes of dynamic shared memory. One K block: 2097152 FLOPs, 24576
+// bytes.
+//
+// C = A B on tensor cores (mma.sync). The warps of a CTA share a tile of C, and each keeps its part
+// in registers to the end.
+//
+// A ring of stages in shared memory is filled in the background:
+//
+//     wait for stage k | copy A(k + stages - 1), B(k + stages - 1) | C += A(k) B(k) | ..
+//
+// Every element that a warp takes from shared memory serves a whole row or column of its part, so
+// the larger the part, the less shared memory limits the tensor cores.
+//
+
+constexpr int kBlockM = 128;       // rows of C in one tile
+constexpr int kBlockN = 256;       // columns of C in one tile
+constexpr int kBlockK = 32;        // depth of one stage
+constexpr int kStages = 4;         // pairs of an A tile and a B tile in shared memory; 1: sm_75
+constexpr int kWarpsM = 2;         // warps below each other in a tile
+constexpr int kWarpsN = 4;         // warps beside each other in a tile
+constexpr int kGroup = 16;         // rows of tiles that are walked together
+constexpr int kSplits = 1;         // CTAs that share the depth of one tile
+constexpr int kCtas = 1;           // CTAs per SM that the registers must leave room for
+constexpr int kThreads = 256;      // per CTA
+constexpr int kSmemBytes = 122880; // dynamic shared memory of one CTA
+
+// Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
+using uint16 = unsigned short;
+using uint32 = unsigned int;
+using int64 = long long;
+using uint64 = unsigned long long;
+
+#define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
+
+// Strides of a (batch, head, seq, dim) view in elements; dim is contiguous. 64 bits, since
+// batch * heads * seq * dim passes 2^31 for tensors people do use.
+struct Strides {
+    int64 batch;
+    int64 head;
+    int64 seq;
+};
+
+// bf16: the upper half of an fp32.
+struct element {
+    uint16 bits;
+};
+
+__device__ __forceinline__ float to_f32(element x)
+{
+    return __uint_as_float(uint32(x.bits) << 16);
+}
+
+// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
+__device__ __forceinline__ element to_element(float x)
+{
+    const uint32 bits = __float_as_uint(x);
+    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
+}
+
+// 2^x, to 2 units in the last place; 2^-inf = 0.
+__device__ __forceinline__ float exp2_fast(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// The last step of every matrix product: what happens to a sum before it is an element of C.
+
+// An element of C: bf16, the upper half of an fp32.
+struct out_element {
+    uint16 bits;
+};
+
+__device__ __forceinline__ float out_to_f32(out_element x)
+{
+    return __uint_as_float(uint32(x.bits) << 16);
+}
+
+// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
+__device__ __forceinline__ out_element to_out(float x)
+{
+    const uint32 bits = __float_as_uint(x);
+    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return out_element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
+}
+
+struct Epilogue {
+    float alpha;
+    const out_element *bias; // [n]
+};
+
+// The element of C that lies at `c`, in column `column`, from its sum of products.
+__device__ __forceinline__ float epilogue(const Epilogue &e, float sum, const out_element *c,
+                                          int column)
+{
+    float x = e.alpha * sum;
+    x += out_to_f32(e.bias[column]);
+    return 0.5f * x * (1.0f + erff(x * 0.70710678f)); // x Phi(x), the exact form
+}
+
+// C, as the launch gives it.
+struct OutputMatrix {
+    out_element *data;
+    int64 batch; // strides in elements
+    int64 row;
+};
+
+// C of one batch entry. Rows and columns from m and n on do not exist.
+struct Output {
+    out_element *data;
+    int64 stride; // elements from row to row
+    int m;
+    int n;
+};
+
+// Two neighbouring elements of a row of C, the left one in an even column.
+__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row, int column,
+                                           float left, float right)
+{
+    if (row >= out.m || column >= out.n)
+        return;
+    out_element *const c = out.data + row * out.stride + column;
+    const out_element first = to_out(epilogue(e, left, c, column));
+    if (column + 1 == out.n) {
+        *c = first;
+        return;
+    }
+    const out_element second = to_out(epilogue(e, right, c + 1, column + 1));
+    *reinterpret_cast<uint32 *>(c) = first.bits | uint32(second.bits) << 16;
+}
+
+// The order in which the tiles of C are worked on.
+struct Tile {
+    int batch;
+    int row0;
+    int column0;
+};
+
+// Tiles are counted down through kGroup rows of tiles, then to the right: what runs at the same
+// time forms a block of C that is about as high as wide, and reads few rows of A and columns of B,
+// which stay in L2. `row0` and `column0` come in tiles.
+__device__ __forceinline__ Tile place_tile(int n, int tiles_m, int tiles_n)
+{
+    Tile tile;
+    tile.batch = n / (tiles_m * tiles_n);
+    n -= tile.batch * (tiles_m * tiles_n);
+    const int first = n / (kGroup * tiles_n) * kGroup; // row of the group
+    const int height = min(kGroup, tiles_m - first);   // the last may be lower
+    n -= first * tiles_n;
+    tile.row0 = first + n % height;
+    tile.column0 = n / height;
+    return tile;
+}
+
+// Tensor cores through mma.sync: C += A B with 16-bit A (16 x 16) and B (16 x 8), fp32 C (16 x 8).
+//
+// How a warp holds them, lane = 4 g + t; a register of A or B holds two 16-bit values:
+//     A  a[0]: row g,   columns 2t 2t+1    a[2]: row g,   columns 2t+8 2t+9
+//        a[1]: row g+8, columns 2t 2t+1    a[3]: row g+8, columns 2t+8 2t+9
+//     B  b0: rows 2t 2t+1, column g        b1: rows 2t+8 2t+9, column g
+//     C  c[0] c[1]: row g, columns 2t 2t+1         c[2] c[3]: row g+8, the same columns
+// So two C tiles side by side, rounded to 16 bits, are an A tile in the very same lanes: P = exp(S)
+// becomes an operand without moving between lanes.
+__device__ __forceinline__ void mma_16x8x16(float *c, const uint32 (&a)[4], uint32 b0, uint32 b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Two fp32 rounded to 16 bits in one register, `low` in the lower half.
+__device__ __forceinline__ uint32 pack(float low, float high)
+{
+    uint32 packed;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
+
+__device__ __forceinline__ uint32 smem_address(const void *pointer)
+{
+    return uint32(__cvta_generic_to_shared(pointer));
+}
+
+// Four 8 x 8 tiles of 16-bit values from shared memory. Lane i gives the address of row i % 8 of
+// tile i / 8 (16 bytes, aligned); r[k] gets tile k: row g, columns 2t 2t+1.
+__device__ __forceinline__ void ldmatrix_x4(uint32 (&r)[4], uint32 address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+// The same, each tile transposed: rows 2t 2t+1, column g.
+__device__ __forceinline__ void ldmatrix_x4_trans(uint32 (&r)[4], uint32 address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+// Copies from a row-major matrix in global memory to shared memory, 16 bytes (a chunk) at a time.
+// What lies outside the matrix arrives as zeros.
+//
+// cp.async runs in the background, past the registers. Copies are committed in groups and waited
+// for by group, oldest first; only the thread's own copies, so a barrier must follow.
+
+constexpr int kChunk = 16 / sizeof(element); // elements
+
+// Copies the first `count` elements of a chunk (0: nothing is read) and fills up with zeros.
+__device__ __forceinline__ void copy_chunk(uint32 to, const element *from, int count)
+{
+    // cg: past L1, which would only be polluted.
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                 "r"(count * int(sizeof(element)))
+                 : "memory");
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void copy_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most `kPending` groups, the youngest, are under way.
+template <int kPending> __device__ __forceinline__ void copy_wait()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+// Copies a box of kRows by kColumns elements that begins at `from`; of it, `rows` and `columns` lie
+// in the matrix (more than the box has, or none at all, are fine). All threads of the CTA share the
+// work: one stays in its column of chunks and takes every kStep-th row.
+template <int kRows, int kColumns, int kPitch>
+__device__ __forceinline__ void copy_box(uint32 to, const element *from, int64 stride, int rows,
+                                         int columns)
+{
+    constexpr int kChunks = kColumns / kChunk;
+    constexpr int kStep = kThreads / kChunks;
+    static_assert(kColumns % kChunk == 0 && kThreads % kChunks == 0 && kRows % kStep == 0,
+                  "threads share the box evenly");
+    const int row = threadIdx.x / kChunks;
+    const int column = threadIdx.x % kChunks * kChunk;
+    const int count = min(max(columns - column, 0), kChunk);
+    to += (row * kPitch + column) * sizeof(element);
+    from += row * stride + column;
+#pragma unroll
+    for (int i = 0; i < kRows; i += kStep) {
+        copy_chunk(to + i * kPitch * sizeof(element), from, row + i < rows ? count : 0);
+        from += kStep * stride;
+    }
+}
+
+constexpr int kWarpM = kBlockM / kWarpsM; // rows of C of a warp
+constexpr int kWarpN = kBlockN / kWarpsN; // columns of C of a warp
+constexpr int kTilesM = kWarpM / 16;      // mma tiles of a warp: 16 x 8
+constexpr int kTilesN = kWarpN / 8;
+
+constexpr int kStepK = 16; // depth of one mma
+static_assert(kBlockK % (2 * kStepK) == 0, "fragments of even and odd steps have their registers");
+
+// Boxes of A and B in shared memory lie as in global memory. A row is longer than the box, so that
+// the rows which one load touches start in different banks.
+constexpr int kPadAlongK = 8;
+constexpr int kPadAcross = 8;
+constexpr int kPitchA = kBlockK + kPadAlongK; // [block_m, block_k]
+constexpr int kElementsA = kBlockM * kPitchA;
+constexpr int kPitchB = kBlockK + kPadAlongK; // [block_n, block_k]
+constexpr int kElementsB = kBlockN * kPitchB;
+constexpr int kStageBytes = (kElementsA + kElementsB) * sizeof(element);
+static_assert(kStages * kStageBytes == kSmemBytes, "host and kernel agree on shared memory");
+
+struct Matrix {
+    element *data;
+    int64 batch; // strides in elements
+    int64 row;
+};
+
+// What a launch may change.
+struct Shape {
+    int m;
+    int n;
+    int k;
+    int tiles_m;
+    int tiles_n;
+    int tiles; // batch * tiles_m * tiles_n
+};
+
+// Copies the boxes of A and B at depth k0 of a tile into a stage.
+__device__ __forceinline__ void copy_stage(uint32 stage, const Matrix &a, const Matrix &b,
+                                           const Shape &shape, const Tile &tile, int k0, int k_end)
+{
+    const uint32 stage_b = stage + kElementsA * sizeof(element);
+    const element *const a_data = a.data + tile.batch * a.batch;
+    const element *const b_data = b.data + tile.batch * b.batch;
+    copy_box<kBlockM, kBlockK, kPitchA>(stage, a_data + tile.row0 * a.row + k0, a.row,
+                                        shape.m - tile.row0, k_end - k0);
+    copy_box<kBlockN, kBlockK, kPitchB>(stage_b, b_data + tile.column0 * b.row + k0, b.row,
+                                        shape.n - tile.column0, k_end - k0);
+}
+
+// What a warp multiplies in one step: its part of A and B, kStepK deep, as mma takes it.
+struct Fragments {
+    uint32 a[kTilesM][4];
+    uint32 b[kTilesN / 2][4]; // each for two mma tiles
+
+    // Takes them from depth k of a stage.
+    __device__ __forceinline__ void load(uint32 stage, int k, int warp_row, int warp_column)
+    {
+        const int lane = threadIdx.x % 32;
+        const uint32 stage_b = stage + kElementsA * sizeof(element);
+        // Four 8 x 8 tiles at a time. Of A, the second is the one below the first, the third the one
+        // to the right; of B, the second is the one below in the first half, the third the one to
+        // the right (lib/mma.cuh). Lane i gives the address of a row of tile i / 8 as it is stored.
+        const int near = lane % 16;               // tiles 0 1 are stored below each other,
+        const int near_right = lane / 16 * 8;     // 2 3 to their right
+        const int far = lane / 16 * 8 + lane % 8; // tiles 0 2 are stored below each other,
+        const int far_right = lane / 8 % 2 * 8;   // 1 3 to their right
+#pragma unroll
+        for (int i = 0; i < kTilesM; ++i) {
+            const int at = (warp_row + 16 * i + near) * kPitchA + k + near_right;
+            ldmatrix_x4(a[i], stage + 2 * at);
+        }
+#pragma unroll
+        for (int n = 0; n < kTilesN / 2; ++n) {
+            const int at = (warp_column + 16 * n + far) * kPitchB + k + far_right;
+            ldmatrix_x4(b[n], stage_b + 2 * at);
+        }
+    }
+
+    __device__ __forceinline__ void multiply(float (&sums)[kTilesM][kTilesN][4]) const
+    {
+#pragma unroll
+        for (int i = 0; i < kTilesM; ++i) {
+#pragma unroll
+            for (int n = 0; n < kTilesN; ++n)
+                mma_16x8x16(sums[i][n], a[i], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+        }
+    }
+};
+
+extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
+    gemm_mma_bf16_nt_bias_gelu__bm128_bn256_bk32_warps8_stages4_splitk1_group16_ctas1(
+        const Matrix a,       // (batch, m, k), or transposed
+        const Matrix b,       // (batch, k, n), or transposed
+        const OutputMatrix c, // (batch, m, n)
+        const Epilogue e,     //
+        const Shape shape)
+{
+    extern __shared__ uint4 smem[];
+    const uint32 stages = smem_address(smem);
+    const int lane = threadIdx.x % 32;
+    const int warp = threadIdx.x / 32;
+    const int warp_row = warp / kWarpsN * kWarpM;
+    const int warp_column = warp % kWarpsN * kWarpN;
+    constexpr int k_begin = 0;
+    const int k_end = shape.k;
+
+    // A launch with one CTA per tile runs this once; a persistent one walks the tiles.
+    for (int n = blockIdx.x / kSplits; n < shape.tiles; n += gridDim.x / kSplits) {
+        Tile tile = place_tile(n, shape.tiles_m, shape.tiles_n);
+        tile.row0 *= kBlockM;
+        tile.column0 *= kBlockN;
+
+        float sums[kTilesM][kTilesN][4] = {}; // [kWarpM, kWarpN] of the tile
+        __syncthreads();                      // the stages of the previous tile have been read
+#pragma unroll
+        for (int s = 0; s < kStages - 1; ++s) {
+            const int k = k_begin + s * kBlockK;
+            if (k < k_end)
+                copy_stage(stages + s * kStageBytes, a, b, shape, tile, k, k_end);
+            copy_commit(); // an empty group too: waiting counts groups
+        }
+        copy_wait<kStages - 2>();
+        __syncthreads();        // the first stage is there
+        Fragments fragments[2]; // of this step, and on their way, of the next
+        fragments[0].load(stages, 0, warp_row, warp_column);
+        int slot = 0;
+        int free = kStages - 1;
+#pragma unroll 1
+        for (int k = k_begin; k < k_end; k += kBlockK) {
+            const int k_next = k + (kStages - 1) * kBlockK;
+            if (k_next < k_end)
+                copy_stage(stages + free * kStageBytes, a, b, shape, tile, k_next, k_end);
+            copy_commit();
+            constexpr int kSteps = kBlockK / kStepK;
+#pragma unroll
+            for (int step = 0; step < kSteps; ++step) {
+                if (step == kSteps - 1) {
+                    copy_wait<kStages - 2>();
+                    __syncthreads(); // the next stage is there, and this one has been read
+                    free = slot;
+                    slot = slot + 1 == kStages ? 0 : slot + 1;
+                }
+                fragments[(step + 1) % 2].load(stages + slot * kStageBytes,
+                                               (step + 1) % kSteps * kStepK, warp_row, warp_column);
+                fragments[step % 2].multiply(sums);
+            }
+        }
+        const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
+#pragma unroll
+        for (int i = 0; i < kTilesM; ++i) {
+            const int row = tile.row0 + warp_row + 16 * i + lane / 4;
+#pragma unroll
+            for (int j = 0; j < kTilesN; ++j) {
+                const int column = tile.column0 + warp_column + 8 * j + lane % 4 * 2;
+                store_pair(e, out, row, column, sums[i][j][0], sums[i][j][1]);
+                store_pair(e, out, row + 8, column, sums[i][j][2], sums[i][j][3]);
+            }
+        }
+    }
+}
