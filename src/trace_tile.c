@@ -166,6 +166,18 @@ static float read_shared(const struct placer *p, const uint8_t *at)
     return wide ? as_float(bits) : half_at(p->watch, bits, 0);
 }
 
+// Byte offset of an element in its tile. Swizzled tiles lie in panels of 128 bytes, that is 64
+// columns, and `pitch` rows; in them, the 16-byte chunk c of row r is at c ^ r % 8.
+static uint64_t shared_offset(const struct fj_watch_text *w, int row, int col)
+{
+    const uint64_t bytes = strstr(w->kind, "16") ? 2 : 4, pitch = (uint64_t)w->pitch;
+    if (strncmp(w->kind, "swizzle_", 8) != 0)
+        return ((uint64_t)row * pitch + (uint64_t)col) * bytes;
+    const uint64_t chunk = (uint64_t)(col % 64 / 8 ^ row % 8);
+    return ((uint64_t)(col / 64) * pitch + (uint64_t)row) * 128 + chunk * 16 +
+           (uint64_t)(col % 8) * bytes;
+}
+
 static int place_shared(struct placer *p)
 {
     const struct fj_watch_text *w = p->watch;
@@ -177,17 +189,17 @@ static int place_shared(struct placer *p)
         lane++;
     // Generic addresses carry their window in the high half.
     const uint64_t begin = (uint32_t)bits_of(p, 0, lane);
-    const uint64_t end =
-        begin + ((uint64_t)(w->rows - 1) * (uint64_t)w->pitch + (uint64_t)w->cols) * bytes;
-    if ((uint64_t)w->rows * (uint64_t)w->cols > TILE_MAX || begin < f->shared_begin ||
-        end > f->shared_end)
-        return fj_err(FAJIT_E_TEMPLATE, "the watch of %s does not lie in shared memory", w->name);
-    for (int row = 0; row < w->rows; row++)
-        for (int col = 0; col < w->cols && (!own_rows || row % 16 / 2 == f->warp); col++)
-            put(p, row, col,
-                read_shared(p, f->shared + begin +
-                                   ((uint64_t)row * (uint64_t)w->pitch + (uint64_t)col) * bytes));
-    return FAJIT_OK;
+    bool inside = (uint64_t)w->rows * (uint64_t)w->cols <= TILE_MAX && begin >= f->shared_begin;
+    for (int row = 0; inside && row < w->rows; row++)
+        for (int col = 0; inside && col < w->cols; col++) {
+            const uint64_t at = begin + shared_offset(w, row, col);
+            inside = at + bytes <= f->shared_end;
+            if (inside && (!own_rows || row % 16 / 2 == f->warp))
+                put(p, row, col, read_shared(p, f->shared + at));
+        }
+    return inside
+               ? FAJIT_OK
+               : fj_err(FAJIT_E_TEMPLATE, "the watch of %s does not lie in shared memory", w->name);
 }
 
 // --- All kinds ---
@@ -224,7 +236,8 @@ static int first_row(const struct fj_watch_text *watch, const struct kind *kind,
 
 static bool is_shared(const char *kind)
 {
-    static const char *const names[] = {"smem_f32", "smem_f16", "smem_bf16", "grid_smem"};
+    static const char *const names[] = {"smem_f32",  "smem_f16",    "smem_bf16",
+                                        "grid_smem", "swizzle_f16", "swizzle_bf16"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strcmp(names[i], kind) == 0)
             return true;
@@ -246,7 +259,8 @@ static int place_registers(struct placer *p)
     if (!kind)
         return fj_err(FAJIT_E_TEMPLATE,
                       "the watch of %s has the kind '%s'; acc, a_f16, a_bf16, row, row_sum, grid, "
-                      "grid_sum, grid_smem, u32, smem_f32, smem_f16 and smem_bf16 are known",
+                      "grid_sum, grid_smem, u32, smem_f32, smem_f16, smem_bf16, swizzle_f16 and "
+                      "swizzle_bf16 are known",
                       w->name, w->kind);
     p->first_row = first_row(w, kind, p->fragment->warp);
     for (int reg = 0; reg < p->fragment->n_registers; reg++)

@@ -144,6 +144,8 @@ struct Consumer {
     __device__ __forceinline__ void begin_scores(Ring<kStages> next)
     {
         mbarrier_wait(smem.barrier(kFullK + next.slot), next.parity);
+        //@watch Q=smem.q(warpgroup) [64, head_dim] swizzle_$dtype pitch=64
+        //@watch K=smem.k(next.slot) [block_n, head_dim] swizzle_$dtype pitch=block_n
         const uint32 q = wgmma_descriptor(smem.q(warpgroup), 16);
         const uint32 k = wgmma_descriptor(smem.k(next.slot), 16);
         pin(S);
@@ -165,6 +167,7 @@ struct Consumer {
         if (accumulate)
             softmax.correct(O);
         mbarrier_wait(smem.barrier(kFullV + ring.slot), ring.parity);
+        //@watch V=smem.v(ring.slot) [block_n, head_dim_v] swizzle_$dtype pitch=block_n
         const uint32 v = wgmma_descriptor(smem.v(ring.slot), kBlockN * kPanelRow);
         pin(O);
         pin(P);

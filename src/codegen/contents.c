@@ -89,8 +89,9 @@ static int parse_watch(struct fj_parse *parse, struct fj_op *op)
                                 "[rows] for a vector";
     struct fj_watch watch = {.kind = {"acc", 3}, .kind_word = -1, .pitch = -1};
     struct fj_str rest = op->text, rows, cols = {"1", 1};
-    watch.name = fj_str_token(&rest);
-    if (!fj_str_is_name(watch.name) || !rest.n || rest.p[0] != '[')
+    watch.name = watch.value = fj_str_token(&rest);
+    split(watch.name, "=", &watch.name, &watch.value);
+    if (!fj_str_is_name(watch.name) || !watch.value.n || !rest.n || rest.p[0] != '[')
         return fj_parse_fail(parse, "%s", usage);
     rest = (struct fj_str){rest.p + 1, rest.n - 1};
     if (!split(rest, "]", &rows, &rest))

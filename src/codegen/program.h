@@ -41,9 +41,10 @@ struct fj_piece {
 #define FJ_WATCH_DIMS 3
 
 // //@watch NAME [rows, cols] kind regs=n,m,..: registers NAME[i][j]..; or pitch=n: NAME is the
-// address of a tile in shared memory whose rows are n elements apart.
+// address of a tile in shared memory whose rows are n elements apart. NAME=value names a value that
+// is written otherwise.
 struct fj_watch {
-    struct fj_str name, kind;
+    struct fj_str name, value, kind;
     int kind_word;  // a switch whose word ends the kind, as in smem_$dtype; -1: none
     int rows, cols; // expressions
     int counts[FJ_WATCH_DIMS], n_counts;

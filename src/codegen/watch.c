@@ -53,7 +53,7 @@ static void put_register(struct fj_buf *line, const struct fj_watch *watch,
                          const struct watch_values *v, int index)
 {
     int64_t left = index, size = v->registers;
-    fj_buf_append(line, watch->name.p, (size_t)watch->name.n);
+    fj_buf_append(line, watch->value.p, (size_t)watch->value.n);
     for (int i = 0; i < watch->n_counts; i++) {
         size /= v->counts[i];
         fj_buf_printf(line, "[%lld]", (long long)(left / size));
@@ -69,7 +69,7 @@ static void put_watch(struct fj_buf *line, const struct fj_watch *watch,
                   watch->kind.p, v->kind_word.n, v->kind_word.n ? v->kind_word.p : "");
     if (watch->pitch >= 0) {
         fj_buf_printf(line, "%lld %%0\" ::\"l\"((unsigned long long)(%.*s)));", (long long)v->pitch,
-                      watch->name.n, watch->name.p);
+                      watch->value.n, watch->value.p);
         return;
     }
     for (int i = 0; i < watch->n_counts; i++)

@@ -105,7 +105,7 @@ using QueryTile = uint32; // address in shared memory
 __device__ __forceinline__ void multiply_qk(float (&S)[kTilesM][8 * kStepsN],
                                             const QueryTile &q_tile, uint32 k_tile)
 {
-    //@watch k_tile [block_n, head_dim] smem_$dtype pitch=(head_dim+15)/16*16+8
+    //@watch K=k_tile [block_n, head_dim] smem_$dtype pitch=(head_dim+15)/16*16+8
 #pragma unroll
     for (int i = 0; i < kTilesM; ++i) {
 #pragma unroll
@@ -224,7 +224,7 @@ __device__ __forceinline__ void softmax(uint32 (&P)[kTilesM][kStepsN][4],
 __device__ __forceinline__ void multiply_pv(float (&O)[kTilesM][8 * kStepsV],
                                             const uint32 (&P)[kTilesM][kStepsN][4], uint32 v_tile)
 {
-    //@watch v_tile [block_n, head_dim_v] smem_$dtype pitch=(head_dim_v+15)/16*16+8
+    //@watch V=v_tile [block_n, head_dim_v] smem_$dtype pitch=(head_dim_v+15)/16*16+8
 #pragma unroll
     for (int n = 0; n < kStepsN; ++n) {
 #pragma unroll

@@ -238,11 +238,11 @@ static void watch_lines(void **state)
     watches = true;
     check_text("//@switch dtype f16|bf16\n//@prelude\n"
                "//@watch P [16, 16] a_$dtype regs=1,2,1\n"
-               "//@watch K [16, 8] smem_$dtype pitch=8+4\n",
+               "//@watch K=k.at(0) [16, 8] smem_$dtype pitch=8+4\n",
                "    asm volatile(\"// fj_watch P 16 16 a_f16 1x2x1 %0 %1\" ::\"r\"(P[0][0][0]), "
                "\"r\"(P[0][1][0]));\n"
                "    asm volatile(\"// fj_watch K 16 8 smem_f16 12 %0\" "
-               "::\"l\"((unsigned long long)(K)));\n");
+               "::\"l\"((unsigned long long)(k.at(0))));\n");
     reset();
     watches = true;
     check_failure("//@prelude\n//@watch S [1, 1]\n", "t.cu:2: the watch does not say");
@@ -253,6 +253,8 @@ static void watch_lines(void **state)
                   "a switch of words, which $m is not");
     check_failure("//@prelude\n//@watch S [1, 1] a_$dtype regs=1\n", "which $dtype is not");
     check_failure("//@prelude\n//@watch S [1, 1] acc rows=1\n", "a watch is written");
+    check_failure("//@prelude\n//@watch S= [1, 1] acc regs=1\n", "a watch is written");
+    check_failure("//@prelude\n//@watch =S [1, 1] acc regs=1\n", "a watch is written");
     watches = false;
     check_text("//@prelude\n//@watch S [1, 1]\n", "");
 }

@@ -128,6 +128,7 @@ struct watcher {
     const struct expected *e;
     int blocks, keys;     // of the sequence
     int scores, elements; // tiles S seen, elements checked
+    int tiles_seen[3];    // of Q, K, V
     int m_seen, l_seen, o_seen, p_seen;
     double l[256], O[256][64]; // the latest
     bool has_row[256];
@@ -160,6 +161,22 @@ static void check_scores(struct watcher *w, const struct fajit_trace_event *even
     w->scores++;
 }
 
+// K and V as they lie in shared memory are those of the tensors, to the bit.
+static void check_keys(struct watcher *w, const struct fajit_trace_event *event)
+{
+    const int input = *event->name == 'K' ? 1 : 2;
+    const int seen = w->tiles_seen[input]++;
+    const int block = w->e->backwards ? w->blocks - 1 - seen : seen;
+    assert_int_equal(event->n_elements, w->e->block_n * 64);
+    for (int i = 0; i < event->n_elements; i++) {
+        const struct fajit_trace_element *x = &event->elements[i];
+        const int64_t at[] = {0, block * w->e->block_n + x->row, w->e->head, x->col};
+        if ((double)x->value != case_element(&w->c->in[input], at))
+            fail_msg("%s: block %d, %s[%d, %d] is %g", w->e->text, block, event->name, x->row,
+                     x->col, (double)x->value);
+    }
+}
+
 static int watch(void *user, const struct fajit_trace_event *event)
 {
     struct watcher *w = user;
@@ -173,6 +190,8 @@ static int watch(void *user, const struct fajit_trace_event *event)
     assert_true(event->n_elements > 0);
     if (strcmp(event->name, "S") == 0)
         check_scores(w, event);
+    if (strcmp(event->name, "K") == 0 || strcmp(event->name, "V") == 0)
+        check_keys(w, event);
     w->m_seen += strcmp(event->name, "m") == 0;
     w->p_seen += strcmp(event->name, "P") == 0;
     for (int i = 0; i < event->n_elements; i++) {
@@ -218,6 +237,8 @@ static void check_trace(const struct expected *e)
     check(case_poison(&c));
     check(fajit_plan_trace(c.plan, case_args(&c), &params));
     assert_int_equal(w.scores, w.blocks);
+    assert_int_equal(w.tiles_seen[1], w.blocks);
+    assert_int_equal(w.tiles_seen[2], w.blocks);
     assert_int_equal(w.m_seen, w.blocks);
     assert_int_equal(w.l_seen, w.blocks);
     assert_int_equal(w.o_seen, w.blocks);
