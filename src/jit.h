@@ -41,8 +41,8 @@ struct fj_times {
 
 // One kernel of this process, shared by every plan with the same text. Immutable once published.
 struct fj_kernel {
-    struct fj_key slot;      // in fj_mem: digest of class and parameters
-    struct fj_key key;       // of the cache entry: digest of the rendered text and its target
+    struct fj_key slot; // in fj_mem: digest of class and parameters
+    struct fj_key key;  // of the cache entry: digest of the rendered text and its target
     bool watches;
     struct fj_choice choice; // sizes in it are those of the first plan: do not use
     char name[160];

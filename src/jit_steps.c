@@ -81,8 +81,8 @@ static int dump_source(const char *dir, const char *name, const struct fj_render
 int fj_step_render(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     double start = fj_now_us();
-    int err = fj_render_choice(jit, &kernel->choice, kernel->watches, kernel->name,
-                               &kernel->rendering);
+    int err =
+        fj_render_choice(jit, &kernel->choice, kernel->watches, kernel->name, &kernel->rendering);
     kernel->times.render_us = fj_now_us() - start;
     if (err || !jit->dump_dir)
         return err;

@@ -116,19 +116,19 @@ enum fajit_tune_mode {
 struct fajit_ctx_params {
     size_t struct_size;
     enum fajit_device_kind device;
-    int device_ordinal;         // used when cu_context is NULL and no CUDA context is current
-    void *cu_context;           // CUcontext to use; NULL: the current one, else the primary one
-    const char *emulated_gpu;   // "h200", "a100", "rtx4090", "t4", ..; default h200
-    bool emulated_check;        // strict checks: uninitialised reads, races, async hazards
-    const char *arch;           // "sm_90", ..: compile for it; required by FAJIT_DEVICE_NONE. With
-                                // a device: its PTX is compiled for that one, which may be newer
+    int device_ordinal;       // used when cu_context is NULL and no CUDA context is current
+    void *cu_context;         // CUcontext to use; NULL: the current one, else the primary one
+    const char *emulated_gpu; // "h200", "a100", "rtx4090", "t4", ..; default h200
+    bool emulated_check;      // strict checks: uninitialised reads, races, async hazards
+    const char *arch;         // "sm_90", ..: compile for it; required by FAJIT_DEVICE_NONE. With
+                              // a device: its PTX is compiled for that one, which may be newer
     enum fajit_cache_mode cache_mode;
-    const char *cache_dir;      // default $XDG_CACHE_HOME/fajit or ~/.cache/fajit
-    uint64_t cache_max_bytes;   // soft cap of the user directory; default 1 GiB
-    const char *template_dir;   // looked into before the templates inside the library
-    const char *nvrtc_path;     // a libnvrtc to try first
-    bool no_compile;            // never run NVRTC: cache hits only
-    const char *dump_dir;       // every rendered source is also written here
+    const char *cache_dir;    // default $XDG_CACHE_HOME/fajit or ~/.cache/fajit
+    uint64_t cache_max_bytes; // soft cap of the user directory; default 1 GiB
+    const char *template_dir; // looked into before the templates inside the library
+    const char *nvrtc_path;   // a libnvrtc to try first
+    bool no_compile;          // never run NVRTC: cache hits only
+    const char *dump_dir;     // every rendered source is also written here
     fajit_log_fn log;
     void *log_user;
     enum fajit_log_level log_level; // default FAJIT_LOG_WARN when `log` is set
@@ -149,16 +149,16 @@ FAJIT_API void fajit_ctx_destroy(struct fajit_ctx **ctx);
 
 struct fajit_device_info {
     size_t struct_size;
-    char name[96];              // "NVIDIA H200"; "emulated h200" for the emulated device
-    char arch[16];              // what is compiled for: "sm_90a"
-    int compute_capability;     // 90 for 9.0
+    char name[96];          // "NVIDIA H200"; "emulated h200" for the emulated device
+    char arch[16];          // what is compiled for: "sm_90a"
+    int compute_capability; // 90 for 9.0
     int sm_count;
-    int smem_per_block_bytes;   // the opt-in limit
+    int smem_per_block_bytes; // the opt-in limit
     int64_t l2_bytes;
     int64_t memory_bytes;
-    int driver_version;         // 13000 for CUDA 13.0; 0 without a driver
-    char nvrtc_version[16];     // "13.0"; "" when none has been loaded
-    char nvrtc_path[256];       // "" when none has been loaded
+    int driver_version;     // 13000 for CUDA 13.0; 0 without a driver
+    char nvrtc_version[16]; // "13.0"; "" when none has been loaded
+    char nvrtc_path[256];   // "" when none has been loaded
     bool emulated;
 };
 
@@ -201,18 +201,18 @@ enum fajit_variant {
 // h / (heads_q / heads_kv). Rows that see no key give O = 0 and LSE = -inf.
 struct fajit_attn_desc {
     size_t struct_size;
-    enum fajit_dtype dtype;      // of Q, K, V and O; arithmetic accumulates in fp32
-    int64_t batch;               // 0: any (compile and warm only; launches always carry shapes)
-    int64_t heads_q, heads_kv;   // 0: any; heads_kv 0 with heads_q set: equal
-    int64_t seq_q, seq_k;        // 0: any; they only choose the configuration
-    int head_dim;                // of Q and K: 8 to 256 in steps of 8
-    int head_dim_v;              // of V and O; 0: head_dim
+    enum fajit_dtype dtype;    // of Q, K, V and O; arithmetic accumulates in fp32
+    int64_t batch;             // 0: any (compile and warm only; launches always carry shapes)
+    int64_t heads_q, heads_kv; // 0: any; heads_kv 0 with heads_q set: equal
+    int64_t seq_q, seq_k;      // 0: any; they only choose the configuration
+    int head_dim;              // of Q and K: 8 to 256 in steps of 8
+    int head_dim_v;            // of V and O; 0: head_dim
     enum fajit_layout layout;
     enum fajit_causal causal;
-    bool lse;                    // also write LSE = ln(sum exp(scale * S)) per row, fp32
-    bool seqlens_q, seqlens_k;   // per-batch lengths, int32, read on the device at launch
-    float scale;                 // 0: 1 / sqrt(head_dim); a launch may change it, not its sign
-    int align_bytes;             // promise about pointers and strides; 0: 16
+    bool lse;                  // also write LSE = ln(sum exp(scale * S)) per row, fp32
+    bool seqlens_q, seqlens_k; // per-batch lengths, int32, read on the device at launch
+    float scale;               // 0: 1 / sqrt(head_dim); a launch may change it, not its sign
+    int align_bytes;           // promise about pointers and strides; 0: 16
     enum fajit_family family;
     enum fajit_variant variant;
 };
@@ -223,8 +223,8 @@ enum fajit_act { FAJIT_ACT_NONE = 0, FAJIT_ACT_RELU, FAJIT_ACT_GELU, FAJIT_ACT_S
 enum fajit_math {
     FAJIT_MATH_DEFAULT = 0, // FAJIT_MATH_FMA: exact fp32 products
     FAJIT_MATH_FMA,
-    FAJIT_MATH_TF32,        // operands rounded to 10 mantissa bits
-    FAJIT_MATH_3XTF32,      // three tf32 products: close to fp32 accuracy on tensor cores
+    FAJIT_MATH_TF32,   // operands rounded to 10 mantissa bits
+    FAJIT_MATH_3XTF32, // three tf32 products: close to fp32 accuracy on tensor cores
 };
 
 // C = act(alpha * A B + beta * C + bias), A (m, k), B (k, n), C (m, n), per batch entry.
@@ -239,8 +239,8 @@ struct fajit_gemm_desc {
     bool beta;                  // C is read: the launch's beta counts
     enum fajit_act act;
     enum fajit_math math;
-    int align_bytes;            // promise about pointers and strides; 0: 16, or what compact rows
-                                // of the given sizes keep, if that is less
+    int align_bytes; // promise about pointers and strides; 0: 16, or what compact rows
+                     // of the given sizes keep, if that is less
     enum fajit_family family;
     enum fajit_variant variant; // V2 (a CTA per tile) or PERSISTENT
 };
@@ -271,8 +271,8 @@ FAJIT_API int fajit_problem_format(const struct fajit_problem *problem, char *re
 FAJIT_API int fajit_problem_check(struct fajit_ctx *ctx, const struct fajit_problem *problem);
 
 // Renders the CUDA C of the kernel a problem gets on the context's GPU, without compiling it.
-// `watches` keeps the template's //@watch lines as empty asm statements, for traces. `ret_source` is
-// freed with fajit_free(); `ret_name` receives the kernel's symbol and may be NULL.
+// `watches` keeps the template's //@watch lines as empty asm statements, for traces. `ret_source`
+// is freed with fajit_free(); `ret_name` receives the kernel's symbol and may be NULL.
 FAJIT_API int fajit_render(struct fajit_ctx *ctx, const struct fajit_problem *problem, bool watches,
                            char **ret_source, char *ret_name, size_t name_bytes);
 
@@ -287,11 +287,11 @@ enum fajit_effort {
 struct fajit_plan_params {
     size_t struct_size;
     enum fajit_effort effort;
-    void *stream;   // CUstream the plan is about to be used on: while it captures, nothing
-                    // compiles or loads (FAJIT_E_CAPTURE when nothing ready is found)
-    bool no_load;   // render and compile only; such a plan cannot be launched
-    bool watches;   // keep the template's //@watch lines for fajit_plan_trace: the same results
-                    // from another text, with a cache entry of its own
+    void *stream; // CUstream the plan is about to be used on: while it captures, nothing
+                  // compiles or loads (FAJIT_E_CAPTURE when nothing ready is found)
+    bool no_load; // render and compile only; such a plan cannot be launched
+    bool watches; // keep the template's //@watch lines for fajit_plan_trace: the same results
+                  // from another text, with a cache entry of its own
 };
 
 // Thread-safety: immutable after creation; launches may run concurrently.
@@ -384,19 +384,19 @@ struct fajit_plan_info {
     char template_name[64];
     char config[FAJIT_CONFIG_MAX]; // every knob, as --config takes it
     char arch[16];
-    char key[65];                  // SHA-256 of the cache key, hex
+    char key[65]; // SHA-256 of the cache key, hex
     enum fajit_origin origin;
-    enum fajit_family family;      // never AUTO
-    enum fajit_variant variant;    // never AUTO
-    int registers;                 // per thread at kernel entry; -1 when only PTX was made
-    int spill_bytes;               // stores plus loads; -1 when only PTX was made
-    int smem_bytes;                // static plus dynamic, per CTA
-    int threads;                   // per CTA
-    int ctas_per_sm;               // by registers, shared memory, threads; 0 without a device
-    size_t image_bytes;            // of the cubin or PTX
-    double flops;                  // for the problem's full size; 0 while a size is "any"
-    double bytes;                  // least traffic: inputs once, outputs once
-    double exps;                   // exponentials; 0 for GEMM
+    enum fajit_family family;   // never AUTO
+    enum fajit_variant variant; // never AUTO
+    int registers;              // per thread at kernel entry; -1 when only PTX was made
+    int spill_bytes;            // stores plus loads; -1 when only PTX was made
+    int smem_bytes;             // static plus dynamic, per CTA
+    int threads;                // per CTA
+    int ctas_per_sm;            // by registers, shared memory, threads; 0 without a device
+    size_t image_bytes;         // of the cubin or PTX
+    double flops;               // for the problem's full size; 0 while a size is "any"
+    double bytes;               // least traffic: inputs once, outputs once
+    double exps;                // exponentials; 0 for GEMM
     double block_flops, block_bytes, block_exps; // one CTA, one KV (or K) block
     double render_us, key_us, disk_us, compile_us, load_us, publish_us;
     // How the configuration was chosen: "fixed", "exact", "bucket", "nearest", "stale", "other
@@ -418,8 +418,8 @@ FAJIT_API void fajit_free(void *memory);
 
 struct fajit_cache_stats {
     size_t struct_size;
-    char dir[256];                 // "" when the disk cache is off
-    char note[256];                // why it is off or read-only; "" when all is well
+    char dir[256];  // "" when the disk cache is off
+    char note[256]; // why it is off or read-only; "" when all is well
     uint64_t entries, bytes, max_bytes;
     uint64_t memory_hits, disk_hits, pack_hits, misses, compiles, corrupt, soft_errors;
 };
@@ -446,13 +446,13 @@ FAJIT_API int fajit_cache_gc(struct fajit_ctx *ctx, uint64_t max_bytes, uint64_t
 struct fajit_cache_content {
     size_t struct_size;
     char key[65], name[160], arch[16], nvrtc[48];
-    bool is_ptx;          // the image is PTX text, else a cubin
+    bool is_ptx; // the image is PTX text, else a cubin
     int registers, spill_bytes, smem_bytes, threads;
-    int64_t created_s;    // seconds since the epoch
-    void *image;          // NUL-terminated when it is PTX
+    int64_t created_s; // seconds since the epoch
+    void *image;       // NUL-terminated when it is PTX
     size_t image_bytes;
-    char *source, *log;   // rendered CUDA C, NVRTC's words; NUL-terminated, "" when not stored
-    void *memory;         // what fajit_cache_content_free frees
+    char *source, *log; // rendered CUDA C, NVRTC's words; NUL-terminated, "" when not stored
+    void *memory;       // what fajit_cache_content_free frees
 };
 
 // Reads one entry of the directory or of a pack by its key, or the beginning of one (8 hex digits
@@ -502,9 +502,9 @@ FAJIT_API int fajit_sync(struct fajit_ctx *ctx); // waits for all work of the co
 
 struct fajit_time_params {
     size_t struct_size;
-    int repeats;         // default 20
-    int warmups;         // default 3
-    bool keep_l2;        // default: a buffer of twice the L2 is written before each launch
+    int repeats;  // default 20
+    int warmups;  // default 3
+    bool keep_l2; // default: a buffer of twice the L2 is written before each launch
 };
 
 struct fajit_time {
@@ -656,8 +656,8 @@ struct fajit_trace_event {
 
 struct fajit_trace_params {
     size_t struct_size;
-    int cta[3]; // blockIdx x, y, z
-    int warp;   // of the CTA
+    int cta[3];             // blockIdx x, y, z
+    int warp;               // of the CTA
     int from_line, to_line; // events of these lines only; 0: from the first, to the last
     // Called in the order of execution. Non-zero ends the trace, not the launch. Must not call
     // fajit functions that take the plan or its context.
@@ -673,17 +673,17 @@ FAJIT_API int fajit_plan_trace(struct fajit_plan *plan, const void *args,
 enum fajit_insn_class {
     FAJIT_INSN_INT,
     FAJIT_INSN_FLOAT,
-    FAJIT_INSN_SPECIAL,     // ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh
+    FAJIT_INSN_SPECIAL, // ex2, lg2, rcp, rsqrt, sqrt, sin, cos, tanh
     FAJIT_INSN_CONVERT,
-    FAJIT_INSN_MOVE,        // mov, selp, shuffles, votes, predicates
+    FAJIT_INSN_MOVE, // mov, selp, shuffles, votes, predicates
     FAJIT_INSN_GLOBAL,
-    FAJIT_INSN_SHARED,      // ld, st, atom on shared memory
+    FAJIT_INSN_SHARED, // ld, st, atom on shared memory
     FAJIT_INSN_LOCAL,
     FAJIT_INSN_PARAM,       // param and const
     FAJIT_INSN_MATRIX_MOVE, // ldmatrix, stmatrix
     FAJIT_INSN_MMA,
-    FAJIT_INSN_ASYNC,       // cp.async, bulk copies
-    FAJIT_INSN_SYNC,        // barriers, mbarriers, fences
+    FAJIT_INSN_ASYNC, // cp.async, bulk copies
+    FAJIT_INSN_SYNC,  // barriers, mbarriers, fences
     FAJIT_INSN_CONTROL,
     FAJIT_INSN_CLASSES,
 };
@@ -694,18 +694,18 @@ FAJIT_API const char *fajit_insn_class_name(int insn_class);
 // What a launch did, the same every run. Warp instructions unless a comment says otherwise.
 struct fajit_counts {
     size_t struct_size;
-    uint64_t instructions[32];  // by enum fajit_insn_class
-    uint64_t mma_ops;           // mma.sync and wgmma; wgmma once per warp
+    uint64_t instructions[32]; // by enum fajit_insn_class
+    uint64_t mma_ops;          // mma.sync and wgmma; wgmma once per warp
     uint64_t mma_flops;
-    uint64_t ex2;               // exponentials of threads
+    uint64_t ex2; // exponentials of threads
     uint64_t ldmatrix, stmatrix;
     uint64_t global_load_bytes, global_store_bytes;     // by threads
     uint64_t global_load_sectors, global_store_sectors; // of 32 bytes
     uint64_t bulk_load_bytes, bulk_store_bytes;         // cp.async.bulk, tensor copies included
     uint64_t shared_wavefronts;
-    uint64_t shared_conflicts;  // wavefronts beyond the fewest possible
-    uint64_t barrier_waits;     // of warps that found a barrier incomplete
-    uint64_t spin_retries;      // failed try_wait and test_wait, not in instructions
+    uint64_t shared_conflicts; // wavefronts beyond the fewest possible
+    uint64_t barrier_waits;    // of warps that found a barrier incomplete
+    uint64_t spin_retries;     // failed try_wait and test_wait, not in instructions
 };
 
 struct fajit_line_count {
@@ -715,8 +715,8 @@ struct fajit_line_count {
 
 // `ret_lines` (free with fajit_free) and `ret_line_count` may be NULL; lines in order, none twice.
 FAJIT_API int fajit_plan_count(struct fajit_plan *plan, const void *args,
-                               struct fajit_counts *ret_counts,
-                               struct fajit_line_count **ret_lines, int *ret_line_count);
+                               struct fajit_counts *ret_counts, struct fajit_line_count **ret_lines,
+                               int *ret_line_count);
 
 // --- References -------------------------------------------------------------------------------
 
@@ -733,7 +733,7 @@ struct fajit_reference_params {
                                // low-precision evaluation a kernel's error is measured against
     const int64_t *rows;       // query rows to compute, of every batch entry and head; NULL: all
     int64_t n_rows;
-    int threads;               // 0: all cores
+    int threads; // 0: all cores
 };
 
 // The definition every attention kernel is judged by, in fp64 on the CPU. Tensors of `args` are in
@@ -741,8 +741,8 @@ struct fajit_reference_params {
 // compact; either may be NULL.
 FAJIT_API int fajit_reference_attention(const struct fajit_problem *problem,
                                         const struct fajit_attn_args *args,
-                                        const struct fajit_reference_params *params,
-                                        double *ret_o, double *ret_lse);
+                                        const struct fajit_reference_params *params, double *ret_o,
+                                        double *ret_lse);
 
 // The same for matrix products: `ret_c` is (batch, rows, n), compact; `rows` picks rows of C.
 FAJIT_API int fajit_reference_gemm(const struct fajit_problem *problem,

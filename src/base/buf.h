@@ -13,8 +13,8 @@ struct fj_buf {
 void fj_buf_append(struct fj_buf *buf, const void *bytes, size_t len);
 void fj_buf_puts(struct fj_buf *buf, const char *text);
 void fj_buf_printf(struct fj_buf *buf, const char *fmt, ...) FJ_PRINTF(2, 3); // locale-proof
-void fj_buf_clear(struct fj_buf *buf);    // keeps the memory
-char *fj_buf_steal(struct fj_buf *buf);   // the data, to be freed by the caller; NULL if failed
+void fj_buf_clear(struct fj_buf *buf);                                        // keeps the memory
+char *fj_buf_steal(struct fj_buf *buf); // the data, to be freed by the caller; NULL if failed
 void fj_buf_free(struct fj_buf *buf);
 
 #endif

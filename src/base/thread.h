@@ -18,7 +18,7 @@ void fj_parallel_for(int threads, int64_t count, void (*work)(void *user, int64_
 // Runs `fn(user)` on a thread with a stack of `stack_bytes` and waits for it.
 int fj_run_with_stack(size_t stack_bytes, void (*fn)(void *user), void *user);
 
-double fj_now_us(void);   // monotonic
-int64_t fj_time_s(void);  // wall clock, seconds since the epoch
+double fj_now_us(void);  // monotonic
+int64_t fj_time_s(void); // wall clock, seconds since the epoch
 
 #endif

@@ -115,7 +115,7 @@ struct fj_emu_warp {
     uint32_t exec;   // lanes of the current instruction
     uint32_t active; // lanes of the current path
     uint32_t started, exited;
-    uint32_t carry; // lanes whose carry flag is set
+    uint32_t carry;  // lanes whose carry flag is set
     uint32_t join;   // block where the current path ends
     int32_t quantum; // blocks until the next warp gets its turn
     struct fj_emu_cta *cta;

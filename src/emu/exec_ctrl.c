@@ -6,7 +6,6 @@
 
 #include "emu/ops.h"
 
-
 const struct fj_emu_insn *fj_emu_next_path(struct fj_emu_warp *w)
 {
     while (w->n_path > 0) {
