@@ -52,7 +52,6 @@ expect 1 '' 'bq' "$inspect" render attn:f32,d64 --arch sm_80 --config bq=3
 expect 1 '' 'neither an ordinal' "$inspect" info attn:f32,d64 --device emulator
 expect 2 '' 'usage: fajit-inspect' "$inspect" render
 expect 2 '' 'usage: fajit-inspect' "$inspect" render attn:f32,d64 attn:f16,d64 --arch sm_80
-expect 1 '' 'leave arch NULL' "$inspect" render attn:f32,d64 --device emu --arch sm_80
 expect 1 '' "leaves 'b' open" "$inspect" trace attn:f32,d64
 expect 2 '' 'no --json' "$inspect" trace attn:f32,b1,h1,q64,k64,d64 --json
 expect 2 '' '--warp x is no number' "$inspect" trace attn:f32,b1,h1,q64,k64,d64 --warp x
@@ -63,7 +62,7 @@ tune=$build/tools/fajit-tune
 expect 0 'empty' '' "$tune" list --cache-dir "$dir/cache"
 expect 0 "$dir/cache" '' "$tune" stats --cache-dir "$dir/cache"
 expect 0 'fajit' '' "$tune" doctor --cache-dir "$dir/cache"
-expect 2 '' 'at least one problem' "$tune" warm --arch sm_80
+expect 2 '' 'no problem given' "$tune" warm --arch sm_80
 
 bench=$build/tools/fajit-bench
 expect 1 '' "leaves 'b' open" "$bench" verify attn:f32,d64 --device emu
