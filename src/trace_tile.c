@@ -151,6 +151,17 @@ static void place_grid_sum(struct placer *p, int reg, int lane)
     place_lanes(p, reg, lane, 16, grid_row(p, reg, lane), true);
 }
 
+// Threads of 8 x 8 elements each, in groups of four that lie half a tile apart.
+static void place_eights(struct placer *p, int reg, int lane)
+{
+    const int width = p->watch->cols / 8;
+    const int thread = 32 * p->fragment->warp + lane, i = reg / 8, j = reg % 8;
+    if (!width || p->watch->tiles * p->watch->inner != 64)
+        return;
+    put(p, i / 4 * (p->watch->rows / 2) + thread / width * 4 + i % 4,
+        j / 4 * (p->watch->cols / 2) + thread % width * 4 + j % 4, as_float(bits_of(p, reg, lane)));
+}
+
 static void place_word(struct placer *p, int reg, int lane)
 {
     put(p, lane, reg, (float)(uint32_t)bits_of(p, reg, lane));
@@ -213,7 +224,8 @@ static const struct kind {
     {"acc", place_acc, false, 1},          {"a_f16", place_a, false, 1},
     {"a_bf16", place_a, false, 1},         {"row", place_row, true, 2},
     {"row_sum", place_row_sum, true, 2},   {"grid", place_grid, true, 0},
-    {"grid_sum", place_grid_sum, true, 0}, {"u32", place_word, false, 0},
+    {"grid_sum", place_grid_sum, true, 0}, {"grid_8x8", place_eights, false, 0},
+    {"u32", place_word, false, 0},
 };
 
 static const struct kind *find_kind(const char *name)
@@ -257,11 +269,12 @@ static int place_registers(struct placer *p)
     const struct fj_watch_text *w = p->watch;
     const struct kind *kind = find_kind(w->kind);
     if (!kind)
-        return fj_err(FAJIT_E_TEMPLATE,
-                      "the watch of %s has the kind '%s'; acc, a_f16, a_bf16, row, row_sum, grid, "
-                      "grid_sum, grid_smem, u32, smem_f32, smem_f16, smem_bf16, swizzle_f16 and "
-                      "swizzle_bf16 are known",
-                      w->name, w->kind);
+        return fj_err(
+            FAJIT_E_TEMPLATE,
+            "the watch of %s has the kind '%s'; acc, a_f16, a_bf16, row, row_sum, grid, "
+            "grid_sum, grid_smem, grid_8x8, u32, smem_f32, smem_f16, smem_bf16, swizzle_f16 and "
+            "swizzle_bf16 are known",
+            w->name, w->kind);
     p->first_row = first_row(w, kind, p->fragment->warp);
     for (int reg = 0; reg < p->fragment->n_registers; reg++)
         for (int lane = 0; lane < LANES; lane++)

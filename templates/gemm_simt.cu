@@ -126,6 +126,7 @@ __device__ __forceinline__ void multiply_step(float (&sums)[8][8], const float *
                 sums[i][j] = fmaf(a_values[i], b_values[j], sums[i][j]);
         }
     }
+    //@watch sums [block_m, block_n] grid_8x8 regs=8,8
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(

@@ -111,6 +111,7 @@ static void test_cover(void **state)
     check_cover("S 64 48 grid 4x3", 8, 12, 64, 48);
     check_cover("O 64 40 grid 4x3", 8, 12, 64, 40); // padded to 48 columns
     check_cover("m 64 1 grid 4", 8, 4, 64, 1);
+    check_cover("C 128 64 grid_8x8 8x8", 4, 64, 128, 64);
 }
 
 static void test_accumulators(void **state)

@@ -76,6 +76,7 @@ static void test_same_bits(void **state)
     compare_outputs("attn:bf16,b1,h2,q144,k272,d64,causal,lse,kernel=mma");
     compare_outputs("attn:f16,b1,h1,q64,k128,d72,kernel=mma,variant=v1");
     compare_outputs("attn:bf16,b1,h2,q144,k272,d64,causal,lse,kernel=sm90");
+    compare_outputs("gemm:f32,m144,n136,k200,nn,kernel=simt");
     compare_outputs("gemm:bf16,m144,n136,k200,nt,kernel=mma");
     compare_outputs("gemm:bf16,m144,n136,k200,nt,kernel=sm90");
 }
@@ -290,6 +291,57 @@ static void test_sm90_scores(void **state)
                                    .tolerance = 1e-4});
 }
 
+// --- Matrix products --------------------------------------------------------------------------
+
+struct sums {
+    float value[64][64];
+    int held; // elements
+};
+
+static int keep_sums(void *user, const struct fajit_trace_event *event)
+{
+    struct sums *sums = user;
+    if (event->kind == FAJIT_TRACE_LINE)
+        return 0;
+    assert_string_equal(event->name, "sums");
+    for (int i = 0; i < event->n_elements; i++)
+        sums->value[event->elements[i].row][event->elements[i].col] = event->elements[i].value;
+    sums->held = event->n_elements;
+    return 0;
+}
+
+// The only tile of a product: what a warp holds at last is C. Its part has the size rows x cols.
+static void check_sums(const char *text, int warp, int row0, int rows, int cols)
+{
+    struct fcase c;
+    static struct sums sums;
+    const struct fajit_trace_params params = {
+        .struct_size = sizeof(params), .warp = warp, .visit = keep_sums, .user = &sums};
+    memset(&sums, 0, sizeof(sums));
+    open_case(&c, text, true);
+    check(case_poison(&c));
+    check(fajit_plan_trace(c.plan, case_args(&c), &params));
+    check(case_fetch(&c));
+    assert_int_equal(sums.held, rows * cols);
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < cols; j++) {
+            const int64_t at[] = {row0 + i, j};
+            if (case_element(&c.out, at) != (double)sums.value[row0 + i][j])
+                fail_msg("%s: sums[%d, %d] is %g, C %g", text, row0 + i, j,
+                         (double)sums.value[row0 + i][j], case_element(&c.out, at));
+        }
+    case_destroy(&c);
+}
+
+static void test_sums(void **state)
+{
+    (void)state;
+    check_sums("gemm:bf16,m64,n64,k256,nt,out=f32,kernel=mma,bm=64,bn=64,bk=32,splitk=1,warps=4", 0,
+               0, 32, 32);
+    check_sums("gemm:bf16,m64,n64,k256,nt,out=f32,kernel=sm90,bm=64,bn=64,bk=64,splitk=1", 6, 32,
+               16, 64);
+}
+
 // --- Parameters -------------------------------------------------------------------------------
 
 static int count_events(void *user, const struct fajit_trace_event *event)
@@ -426,10 +478,11 @@ static int close_context(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_lines),  cmocka_unit_test(test_same_bits),
-        cmocka_unit_test(test_simt_scores), cmocka_unit_test(test_mma_scores),
-        cmocka_unit_test(test_sm90_scores), cmocka_unit_test(test_parameters),
-        cmocka_unit_test(test_counts),      cmocka_unit_test(test_other_devices),
+        cmocka_unit_test(test_same_lines),    cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_simt_scores),   cmocka_unit_test(test_mma_scores),
+        cmocka_unit_test(test_sm90_scores),   cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_sums),          cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_other_devices),
     };
     return cmocka_run_group_tests(tests, open_context, close_context);
 }
