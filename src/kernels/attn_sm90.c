@@ -146,7 +146,7 @@ static struct fj_tensor_map map_kv(const struct fj_view *view, const struct fj_v
         .dtype = dtype,
         .rank = 4,
         .data = empty ? stand_in->data : view->data,
-        .dims = {(uint64_t)view->shape[3], empty ? 1 : (uint64_t)view->shape[2],
+        .dims = {empty ? 8 : (uint64_t)view->shape[3], empty ? 1 : (uint64_t)view->shape[2],
                  empty ? 1 : (uint64_t)view->shape[1], empty ? 1 : (uint64_t)view->shape[0]},
         .stride_bytes = {map_stride(view, 2), map_stride(view, 1), map_stride(view, 0)},
         .box = {PANEL_COLUMNS, (uint32_t)rows, 1, 1},
