@@ -85,6 +85,7 @@ static bool next(struct pool *pool, int taken, double share, struct ready *ret)
     for (;;) {
         pthread_mutex_unlock(&pool->mutex);
         bool stop = must_stop(pool, taken, share);
+        fj_search_heartbeat(pool->run);
         pthread_mutex_lock(&pool->mutex);
         pool->stop = stop;
         found = !stop && taken < pool->count;

@@ -17,7 +17,7 @@ struct list {
 };
 
 static void add(struct list *list, const struct fj_choice *choice, const struct fj_gpu *gpu,
-                bool safe)
+                bool ran)
 {
     struct fj_candidates *out = list->out;
     if (out->count == list->cap) {
@@ -33,10 +33,10 @@ static void add(struct list *list, const struct fj_choice *choice, const struct 
     struct fj_model model;
     fj_model_predict(choice, gpu, &model);
     out->items[out->count++] =
-        (struct fj_candidate){.choice = *choice, .predicted_us = model.predicted_us, .safe = safe};
+        (struct fj_candidate){.choice = *choice, .predicted_us = model.predicted_us, .ran = ran};
 }
 
-static bool same(const struct fj_choice *a, const struct fj_choice *b)
+bool fj_prune_same(const struct fj_choice *a, const struct fj_choice *b)
 {
     return a->kernel == b->kernel && a->problem.variant == b->problem.variant &&
            memcmp(&a->config, &b->config, sizeof(a->config)) == 0;
@@ -45,10 +45,10 @@ static bool same(const struct fj_choice *a, const struct fj_choice *b)
 static bool is_known(const struct list *list, const struct fj_choice *choice)
 {
     for (int i = 0; i < list->out->count; i++)
-        if (same(&list->out->items[i].choice, choice))
+        if (fj_prune_same(&list->out->items[i].choice, choice))
             return true;
     for (int i = 0; i < list->known_count; i++)
-        if (same(&list->known[i], choice))
+        if (fj_prune_same(&list->known[i], choice))
             return true;
     return false;
 }
@@ -99,6 +99,11 @@ static bool merge_fixed(const struct fj_config *fixed, struct fj_config *config)
     return true;
 }
 
+static enum fj_past past_of(const struct fj_prune_params *params, const struct fj_choice *choice)
+{
+    return params->past ? params->past(params->user, choice) : FJ_PAST_UNKNOWN;
+}
+
 static void try_config(const struct fj_prune_params *params, const struct fj_problem *problem,
                        const struct fj_space *space, const struct fj_kernel_class *kernel,
                        enum fajit_variant variant, const struct fj_config *config,
@@ -121,11 +126,12 @@ static void try_config(const struct fj_prune_params *params, const struct fj_pro
         list->out->useless++;
         return;
     }
-    bool safe = space->safe || (params->has_run && params->has_run(params->user, &choice));
-    if (params->safe_only && !safe)
+    enum fj_past past = past_of(params, &choice);
+    bool safe = space->safe || past == FJ_PAST_RAN;
+    if (past == FJ_PAST_BAD || (params->safe_only && !safe))
         list->out->refused++;
     else
-        add(list, &choice, params->gpu, safe);
+        add(list, &choice, params->gpu, past == FJ_PAST_RAN);
 }
 
 // Whether the kernel has the schedule, with whatever configuration.
@@ -144,7 +150,7 @@ static bool walk_class(const struct fj_prune_params *params, const struct fj_pro
     struct fj_space space;
     if (kernel->op != problem->op || (problem->family && problem->family != kernel->family) ||
         kernel->check(problem, params->gpu) || !fj_space_of(kernel, params->gpu, &space) ||
-        (params->safe_only && !space.safe && !params->has_run))
+        (params->safe_only && !space.safe && !params->past))
         return false;
     for (int v = 0; v < 2; v++) {
         enum fajit_variant variant = problem->variant ? problem->variant : schedules[v];
@@ -161,6 +167,21 @@ static bool walk_class(const struct fj_prune_params *params, const struct fj_pro
     return true;
 }
 
+// Moves the best `quota` candidates of the preferred kernel to the front: a model that errs between
+// families must not keep the better one out of the search.
+static void prefer(struct fj_candidate *items, int count, int quota,
+                   const struct fj_kernel_class *kernel)
+{
+    int front = 0;
+    for (int i = 0; i < count && front < quota; i++) {
+        struct fj_candidate item = items[i];
+        if (item.choice.kernel != kernel)
+            continue;
+        memmove(&items[front + 1], &items[front], (size_t)(i - front) * sizeof(item));
+        items[front++] = item;
+    }
+}
+
 static int by_prediction(const void *left, const void *right)
 {
     const struct fj_candidate *a = left, *b = right;
@@ -168,7 +189,7 @@ static int by_prediction(const void *left, const void *right)
 }
 
 // Ranks, cuts to what was asked for, hands over.
-static int finish(const struct fj_prune_params *params, struct list *list,
+static int finish(const struct fj_prune_params *params, struct list *list, int kept,
                   struct fj_candidates *ret_candidates)
 {
     struct fj_candidates *out = list->out;
@@ -178,8 +199,9 @@ static int finish(const struct fj_prune_params *params, struct list *list,
         return list->failed ? fj_err(FAJIT_E_NOMEM, "no memory for the candidates of a search")
                             : fj_err(FAJIT_E_UNSUPPORTED, "no configuration suits the problem");
     }
-    int kept = params->first ? 1 : 0;
     qsort(out->items + kept, (size_t)(out->count - kept), sizeof(*out->items), by_prediction);
+    if (params->first)
+        prefer(out->items + kept, out->count - kept, 2 * max / 3, params->first->kernel);
     if (out->count > max) {
         out->unlikely = out->count - max;
         out->count = max;
@@ -195,11 +217,11 @@ int fj_prune(const struct fj_prune_params *params, const struct fj_problem *prob
     struct list list = {.out = &out};
     int families = 0;
     if (params->first)
-        add(&list, params->first, params->gpu, true);
+        add(&list, params->first, params->gpu, past_of(params, params->first) == FJ_PAST_RAN);
     for (const struct fj_kernel_class *const *c = params->classes; *c; c++)
         if (families < FAMILIES_TRIED)
             families += walk_class(params, problem, *c, &list);
-    return finish(params, &list, ret_candidates);
+    return finish(params, &list, params->first ? 1 : 0, ret_candidates);
 }
 
 // The other values of one knob. A tile of another shape gets the other knobs by the kernel's rules.
@@ -218,14 +240,17 @@ static void walk_axis(const struct fj_prune_params *params, const struct fj_prob
 }
 
 int fj_prune_around(const struct fj_prune_params *params, const struct fj_problem *problem,
-                    const struct fj_choice *known, int known_count,
+                    const struct fj_choice *rival, const struct fj_choice *known, int known_count,
                     struct fj_candidates *ret_candidates)
 {
     struct fj_candidates out = {0};
     struct list list = {.out = &out, .known = known, .known_count = known_count};
     const struct fj_choice *centre = params->first;
     struct fj_space space;
-    add(&list, centre, params->gpu, true);
+    add(&list, centre, params->gpu, true); // it has won just now
+    if (!fj_prune_same(centre, rival))
+        add(&list, rival, params->gpu, true);
+    const int kept = out.count;
     if (fj_space_of(centre->kernel, params->gpu, &space)) {
         for (int i = 0; i < space.axis_count; i++)
             walk_axis(params, problem, &space, &space.axes[i], &list);
@@ -233,7 +258,7 @@ int fj_prune_around(const struct fj_prune_params *params, const struct fj_proble
             try_config(params, problem, &space, centre->kernel, (enum fajit_variant)v,
                        &centre->config, &list);
     }
-    return finish(params, &list, ret_candidates);
+    return finish(params, &list, kept, ret_candidates);
 }
 
 void fj_candidates_free(struct fj_candidates *candidates)

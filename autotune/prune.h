@@ -4,11 +4,12 @@
 
 #include "autotune/model.h"
 #include "autotune/space.h"
+#include "autotune/tune.h"
 
 struct fj_candidate {
     struct fj_choice choice;
     double predicted_us;
-    bool safe;
+    bool ran; // on this GPU before, as records say
 };
 
 struct fj_candidates {
@@ -27,7 +28,7 @@ struct fj_prune_params {
     bool exhaustive;               // every point, else tiles alone; see fj_space_tiles
     int max_candidates;            // 0: 24
     bool safe_only; // only what cannot hang: `first`, safe spaces, and what has run before
-    bool (*has_run)(void *user, const struct fj_choice *choice); // NULL: nothing has
+    enum fj_past (*past)(void *user, const struct fj_choice *choice); // NULL: nothing is known
     void *user;
 };
 
@@ -35,11 +36,14 @@ struct fj_prune_params {
 int fj_prune(const struct fj_prune_params *params, const struct fj_problem *problem,
              struct fj_candidates *ret_candidates);
 
-// What differs from `params->first` in one knob or in the schedule, `first` itself at index 0; less
-// what is among `known`.
+// What differs from `params->first` in one knob or in the schedule, less what is among `known`;
+// before these `first` itself, and `rival`, which may be the same.
 int fj_prune_around(const struct fj_prune_params *params, const struct fj_problem *problem,
-                    const struct fj_choice *known, int known_count,
+                    const struct fj_choice *rival, const struct fj_choice *known, int known_count,
                     struct fj_candidates *ret_candidates);
+
+bool fj_prune_same(const struct fj_choice *a, const struct fj_choice *b);
+
 void fj_candidates_free(struct fj_candidates *candidates);
 
 #endif

@@ -15,8 +15,9 @@
 #define FILE_MAX_BYTES (256u << 20)
 
 static const char *const verdict_names[FJ_VERDICT_COUNT] = {
-    [FJ_VERDICT_BEST] = "best",   [FJ_VERDICT_TIMED] = "timed",   [FJ_VERDICT_SPILL] = "spill",
-    [FJ_VERDICT_WRONG] = "wrong", [FJ_VERDICT_FAILED] = "failed", [FJ_VERDICT_FAULT] = "fault",
+    [FJ_VERDICT_BEST] = "best",     [FJ_VERDICT_TIMED] = "timed",   [FJ_VERDICT_SPILL] = "spill",
+    [FJ_VERDICT_WRONG] = "wrong",   [FJ_VERDICT_FAILED] = "failed", [FJ_VERDICT_FAULT] = "fault",
+    [FJ_VERDICT_TRYING] = "trying",
 };
 
 const char *fj_verdict_name(enum fj_verdict verdict)
@@ -284,6 +285,8 @@ static int compare_records(const void *left, const void *right)
         return a->time_s > b->time_s ? -1 : 1;
     if (a->verdict != b->verdict)
         return a->verdict < b->verdict ? -1 : 1;
+    if (a->samples != b->samples)
+        return a->samples > b->samples ? -1 : 1;
     return (a->median_us > b->median_us) - (a->median_us < b->median_us);
 }
 

@@ -18,7 +18,9 @@ enum fj_verdict {
     FJ_VERDICT_SPILL,  // compiled, but it spills registers: not timed
     FJ_VERDICT_WRONG,  // its output is wrong
     FJ_VERDICT_FAILED, // does not compile, load or launch
-    FJ_VERDICT_FAULT,  // the launch faulted or hung
+    FJ_VERDICT_FAULT,  // the launch faulted
+    FJ_VERDICT_TRYING, // written before its first launch; alone, it says that the process died
+                       // there
     FJ_VERDICT_COUNT
 };
 

@@ -21,6 +21,7 @@
 #define NOISY 0.05
 // Share of the budget after which nothing new is tried: the rest is for rounds and finals.
 #define SCREEN_SHARE 0.7
+#define HEARTBEAT_US 5e5
 
 bool fj_search_out_of_time(struct fj_search_run *run, double share)
 {
@@ -38,6 +39,7 @@ static void report(struct fj_search_run *run, enum fj_search_phase phase, int ru
                                           .running = running,
                                           .best = run->result->best,
                                           .budget_us = run->params->budget_us};
+    run->heard_us = run->ops->now_us(run->user);
     if (!run->ops->progress)
         return;
     for (int i = 0; i < progress.count; i++) {
@@ -50,6 +52,12 @@ static void report(struct fj_search_run *run, enum fj_search_phase phase, int ru
         progress.best_us = run->result->entries[progress.best].median_us;
     progress.elapsed_us = run->ops->now_us(run->user) - run->start_us;
     run->ops->progress(run->user, &progress);
+}
+
+void fj_search_heartbeat(struct fj_search_run *run)
+{
+    if (run->ops->now_us(run->user) - run->heard_us > HEARTBEAT_US)
+        report(run, FJ_PHASE_SCREEN, -1);
 }
 
 // --- One candidate ----------------------------------------------------------------------------

@@ -9,13 +9,16 @@ struct fj_search_run {
     void *user;
     const struct fj_search_params *params;
     struct fj_search_result *result;
-    bool *in_race; // timed, not dropped
-    bool lost;     // nothing can be timed any more
-    double start_us;
+    bool *in_race;             // timed, not dropped
+    bool lost;                 // nothing can be timed any more
+    double start_us, heard_us; // heard_us: when progress was last reported
 };
 
 // The caller cancelled, the context is lost, or `share` of the budget is spent.
 bool fj_search_out_of_time(struct fj_search_run *run, double share);
+
+// Tells the caller that the search is alive, twice a second, while it waits for a compile.
+void fj_search_heartbeat(struct fj_search_run *run);
 
 // Compiles the candidates on threads of its own and hands each one to `take` on the caller's
 // thread, in the order they get ready, while others are compiled. Compiles that have begun when

@@ -261,23 +261,31 @@ bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, co
     return tuned;
 }
 
-bool fj_tune_has_run(struct fj_tune *tune, const struct fj_choice *choice)
+static bool same_subject(const struct fj_record *a, const struct fj_record *b)
+{
+    return strcmp(a->config, b->config) == 0 && strcmp(a->kernel, b->kernel) == 0 &&
+           strcmp(a->variant, b->variant) == 0 && strcmp(a->gpu, b->gpu) == 0 &&
+           strcmp(a->digest, b->digest) == 0;
+}
+
+enum fj_past fj_tune_past(struct fj_tune *tune, const struct fj_choice *choice)
 {
     struct fj_record like;
-    bool found = false;
+    enum fj_past past = FJ_PAST_UNKNOWN;
     fj_tune_stamp(tune, choice, "", &like);
     pthread_mutex_lock(&tune->mutex);
     ready(tune);
-    for (int i = 0; i < tune->records.count && !found; i++) {
+    for (int i = 0; i < tune->records.count && past != FJ_PAST_BAD; i++) {
         const struct fj_record *record = tune->records.items[i];
-        found = record->verdict <= FJ_VERDICT_TIMED && record->samples > 0 &&
-                strcmp(record->gpu, like.gpu) == 0 && strcmp(record->digest, like.digest) == 0 &&
-                strcmp(record->kernel, like.kernel) == 0 &&
-                strcmp(record->variant, like.variant) == 0 &&
-                strcmp(record->config, like.config) == 0;
+        if (!same_subject(record, &like))
+            continue;
+        if (record->verdict >= FJ_VERDICT_FAULT && strcmp(record->key.exact, like.key.exact) == 0)
+            past = FJ_PAST_BAD;
+        else if (record->samples > 0)
+            past = FJ_PAST_RAN;
     }
     pthread_mutex_unlock(&tune->mutex);
-    return found;
+    return past;
 }
 
 // --- Searches ---------------------------------------------------------------------------------

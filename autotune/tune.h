@@ -50,8 +50,13 @@ int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const 
 // problem allows has ended.
 bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc);
 
-// A record says that the kernel ran with this configuration on this GPU, from this template.
-bool fj_tune_has_run(struct fj_tune *tune, const struct fj_choice *choice);
+// What records say of this configuration on this GPU, from this template.
+enum fj_past {
+    FJ_PAST_UNKNOWN,
+    FJ_PAST_RAN, // on whatever problem
+    FJ_PAST_BAD, // on a problem that differs in sizes at most: it faulted, or somebody died over it
+};
+enum fj_past fj_tune_past(struct fj_tune *tune, const struct fj_choice *choice);
 
 // True the first time it is asked about the problem.
 bool fj_tune_is_new(struct fj_tune *tune, const struct fj_problem *problem);

@@ -28,6 +28,7 @@ struct tuner {
     struct fj_search_result search;
     bool cancelled;
     double start_us, default_us;
+    struct fj_choice rules;  // what runs without tuning
     struct fj_choice *tried; // in earlier waves
     int tried_count;
 };
@@ -98,6 +99,29 @@ static int launch_timed(void *user, CUstream stream)
     return fj_jit_launch(timed->jit, timed->contender->kernel, timed->contender->launch, stream);
 }
 
+static void nvrtc_text(const struct fj_kernel *kernel, char ret[16])
+{
+    ret[0] = '\0';
+    if (kernel)
+        snprintf(ret, 16, "%.*s", (int)strcspn(kernel->nvrtc, " "), kernel->nvrtc);
+}
+
+// Should the kernel hang, the process is killed, and the next search must know what over: a line
+// before the first launch, and one after it.
+static void announce(struct tuner *t, int i, enum fj_verdict verdict, double us)
+{
+    struct fj_record made;
+    char nvrtc[16];
+    if (t->candidates.items[i].ran)
+        return;
+    nvrtc_text(t->contenders[i].kernel, nvrtc);
+    fj_tune_stamp(t->tune, &t->candidates.items[i].choice, nvrtc, &made);
+    made.verdict = verdict;
+    made.median_us = made.p25_us = made.p75_us = us;
+    made.samples = us > 0;
+    fj_tune_keep(t->tune, &made, 1);
+}
+
 static int time_one(void *user, int i, int samples, double *ret_us)
 {
     struct tuner *t = user;
@@ -108,13 +132,18 @@ static int time_one(void *user, int i, int samples, double *ret_us)
     int err = load(t, c);
     if (err)
         return err;
+    if (is_new)
+        announce(t, i, FJ_VERDICT_TRYING, 0);
     const struct fj_timing_params params = {
         .repeats = samples,
         .warmups = is_new ? 1 : 0,
         .flush_l2 = !t->jit->want_ptx, // the emulated device has no L2 to empty
         .samples_us = ret_us,
     };
-    return fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
+    err = fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
+    if (is_new && err == 0)
+        announce(t, i, FJ_VERDICT_TIMED, timing.median_us);
+    return err;
 }
 
 static int check(void *user, int i)
@@ -122,13 +151,6 @@ static int check(void *user, int i)
     struct tuner *t = user;
     int err = load(t, &t->contenders[i]);
     return err ? err : fj_trial_check(t->trial, t->contenders[i].kernel, t->contenders[i].launch);
-}
-
-static void nvrtc_text(const struct fj_kernel *kernel, char ret[16])
-{
-    ret[0] = '\0';
-    if (kernel)
-        snprintf(ret, 16, "%.*s", (int)strcspn(kernel->nvrtc, " "), kernel->nvrtc);
 }
 
 static void fill_record(struct tuner *t, int i, struct fj_record *ret)
@@ -215,9 +237,9 @@ static const struct fj_search_ops ops = {
 
 // --- The run ----------------------------------------------------------------------------------
 
-static bool has_run(void *user, const struct fj_choice *choice)
+static enum fj_past past(void *user, const struct fj_choice *choice)
 {
-    return fj_tune_has_run(((struct tuner *)user)->tune, choice);
+    return fj_tune_past(((struct tuner *)user)->tune, choice);
 }
 
 static struct fj_prune_params prune_params(struct tuner *t, const struct fj_choice *first)
@@ -229,7 +251,7 @@ static struct fj_prune_params prune_params(struct tuner *t, const struct fj_choi
         .max_candidates = t->params->max_candidates,
         .exhaustive = t->params->exhaustive,
         .safe_only = t->params->safe_only,
-        .has_run = t->params->safe_only ? has_run : NULL,
+        .past = past,
         .user = t,
     };
 }
@@ -237,19 +259,23 @@ static struct fj_prune_params prune_params(struct tuner *t, const struct fj_choi
 // Index 0: what would run without records.
 static int find_candidates(struct tuner *t, const struct fj_problem *problem)
 {
-    struct fj_choice first;
     struct fj_found found;
-    int err = fj_tune_choose_by_rules(t->tune, problem, &first, &found);
-    struct fj_prune_params params = prune_params(t, &first);
+    int err = fj_tune_choose_by_rules(t->tune, problem, &t->rules, &found);
+    if (err == 0 && past(t, &t->rules) == FJ_PAST_BAD)
+        err = fj_err(FAJIT_E_UNSUPPORTED,
+                     "a search died over what runs without tuning: fix one knob to avoid it, or "
+                     "take its \"fault\" or \"trying\" line out of %s",
+                     fj_tune_path(t->tune));
+    struct fj_prune_params params = prune_params(t, &t->rules);
     return err ? err : fj_prune(&params, problem, &t->candidates);
 }
 
-// Index 0: what won so far.
+// Index 0: what won so far. What runs without tuning is among them, to be beaten at the same hour.
 static int find_neighbours(struct tuner *t, const struct fj_problem *problem,
                            const struct fj_choice *best)
 {
     struct fj_prune_params params = prune_params(t, best);
-    return fj_prune_around(&params, problem, t->tried, t->tried_count, &t->candidates);
+    return fj_prune_around(&params, problem, &t->rules, t->tried, t->tried_count, &t->candidates);
 }
 
 // --- Waves ------------------------------------------------------------------------------------
@@ -338,11 +364,20 @@ static int name_culprit(const struct tuner *t, int err)
     return err;
 }
 
+static void take_default(struct tuner *t)
+{
+    for (int i = 0; t->search.entries && i < t->candidates.count; i++) {
+        const struct fj_search_entry *entry = &t->search.entries[i];
+        bool better = t->default_us <= 0 || entry->samples >= FJ_THOROUGH_SAMPLES;
+        if (entry->timed && better && fj_prune_same(&t->candidates.items[i].choice, &t->rules))
+            t->default_us = entry->median_us;
+    }
+}
+
 static int run_wave(struct tuner *t, struct fj_tuner_result *result)
 {
     int err = search(t);
-    if (t->default_us <= 0 && t->search.entries)
-        t->default_us = t->search.entries[0].median_us;
+    take_default(t);
     record_wave(t);
     take_result(t, result);
     remember_wave(t);

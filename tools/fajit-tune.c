@@ -29,6 +29,7 @@ static const char usage[] =
     "  --jobs N            compiles at a time (default: all cores)\n"
     "  --candidates N      configurations compiled per problem (default 24)\n"
     "  --force             tune again what was tuned before\n"
+    "  --silence SECONDS   after which a hanging kernel is killed (default 20)\n"
     "  --exhaustive        try every configuration, up to --candidates\n"
     "  --devices all       tune on every GPU of this host, sharing the problems\n"
     "  -o, --output FILE   of merge\n"
@@ -55,11 +56,12 @@ struct command {
     const char *name;
     int (*run)(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
     bool any_arch; // works without a device and without --arch
+    bool no_ctx;   // makes its own contexts
 };
 
 static const struct command commands[] = {
     {"warm", tune_warm, false},
-    {"tune", tune_tune, false},
+    {"tune", tune_tune, false, true},
     {"why", tune_why, false},
     {"merge", tune_merge, true},
     {"list", tune_list_entries, true},
@@ -108,6 +110,9 @@ enum {
     OPT_CANDIDATES,
     OPT_FORCE,
     OPT_EXHAUSTIVE,
+    OPT_SILENCE,
+    OPT_HEARTBEAT,
+    OPT_DONE,
     OPT_DEVICES,
     OPT_VOTE,
     OPT_MAX_SIZE,
@@ -121,6 +126,9 @@ static const struct option long_options[] = {
     {"jobs", required_argument, NULL, OPT_JOBS},
     {"candidates", required_argument, NULL, OPT_CANDIDATES},
     {"force", no_argument, NULL, OPT_FORCE},
+    {"silence", required_argument, NULL, OPT_SILENCE},
+    {"heartbeat", required_argument, NULL, OPT_HEARTBEAT}, // between the program and its worker
+    {"done", required_argument, NULL, OPT_DONE},           // likewise
     {"exhaustive", no_argument, NULL, OPT_EXHAUSTIVE},
     {"devices", required_argument, NULL, OPT_DEVICES},
     {"output", required_argument, NULL, 'o'},
@@ -198,6 +206,17 @@ static bool take_option(struct tune_options *options, int opt)
     case OPT_FORCE:
         options->force = true;
         return true;
+    case OPT_SILENCE:
+        return take_number("--silence", optarg, false, &options->silence_s) &&
+               options->silence_s < 1e6;
+    case OPT_HEARTBEAT:
+        if (!take_number("--heartbeat", optarg, false, &value))
+            return false;
+        options->heartbeat = (int)value;
+        return true;
+    case OPT_DONE:
+        options->done = optarg;
+        return true;
     case OPT_EXHAUSTIVE:
         options->exhaustive = true;
         return true;
@@ -228,7 +247,8 @@ int main(int argc, char **argv)
         return tool_usage(usage);
 
     struct fajit_ctx *ctx = NULL;
-    if (open_context(&options.tool, command, &ctx))
+    options.argv = argv;
+    if (!command->no_ctx && open_context(&options.tool, command, &ctx))
         return 1;
     int code = command->run(ctx, &options, argc - optind - 1, argv + optind + 1);
     fajit_ctx_destroy(&ctx);

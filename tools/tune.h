@@ -10,11 +10,15 @@ enum tune_show { SHOW_INFO, SHOW_SOURCE, SHOW_PTX, SHOW_SASS, SHOW_LOG, SHOW_IMA
 
 struct tune_options {
     struct tool_options tool;
-    double budget_s; // per problem; 0: the library's
-    int jobs;        // 0: all cores
-    int candidates;  // 0: the library's
+    double budget_s;  // per problem; 0: the library's
+    double silence_s; // of a worker, before it is killed; 0: 20
+    int jobs;         // 0: all cores
+    int candidates;   // 0: the library's
     bool force, exhaustive, vote, all_devices;
     const char *output; // --output
+    int heartbeat;      // worker: where it says that it is alive; 0: not a worker
+    const char *done;   // worker: numbers of the problems that are done, ",0,3,"
+    char **argv;        // of the program, for starting a worker
     uint64_t max_bytes; // --max-size; 0: everything
     bool has_max;
     enum tune_show show;
@@ -39,6 +43,11 @@ void tune_print_presets(void);
 void tune_bar(int done, int total, const char *text);
 void tune_bar_clear(void);
 bool tune_on_terminal(void);
+
+// Runs the command line again in a worker process, which is killed when nothing is heard of it and
+// started again after that and after a fault. Returns its exit code.
+int tune_supervise(const struct tune_options *options, int problems);
+#define TUNE_EXIT_LOST 3 // the worker's CUDA context is gone: start another
 
 // Commands: return the exit code.
 int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cjson/cJSON.h>
 
@@ -24,17 +25,27 @@ struct work {
     const struct tune_list *list;
     pthread_mutex_t mutex; // of the fields below, and of the output
     int next, done, failed;
-    cJSON *json; // NULL: lines
+    bool lost;
 };
 
 struct worker {
     struct work *work;
     struct fajit_ctx *ctx;
     const char *text; // problem at hand
+    int number;       // its place in the list
     char phase[16];   // last one reported in a plain line
 };
 
 // --- Progress ---------------------------------------------------------------------------------
+
+// To whoever watches this process.
+static void tell(const struct tune_options *options, char what, const char *text)
+{
+    char line[512];
+    int len = snprintf(line, sizeof(line), "%c%.500s\n", what, text);
+    if (options->heartbeat && write(options->heartbeat, line, (size_t)len) < 0)
+        interrupted = 1; // nobody is left who would want the result
+}
 
 static int see_progress(void *user, const struct fajit_tune_progress *p)
 {
@@ -45,9 +56,10 @@ static int see_progress(void *user, const struct fajit_tune_progress *p)
              p->phase, p->best_us, p->best, *p->running ? p->running : "compiling",
              left > 0 ? left : 0);
     pthread_mutex_lock(&worker->work->mutex);
+    tell(worker->work->options, 'r', p->running);
     if (tune_on_terminal()) {
         tune_bar(p->timed, p->candidates, text);
-    } else if (!worker->work->json && strcmp(worker->phase, p->phase) != 0) {
+    } else if (!worker->work->options->tool.json && strcmp(worker->phase, p->phase) != 0) {
         snprintf(worker->phase, sizeof(worker->phase), "%s", p->phase);
         fprintf(stderr, "%s: %.1f s: %s: %s: %d of %d timed, best %.1f us %s\n", tool_name,
                 p->elapsed_s, worker->text, p->phase, p->timed, p->candidates, p->best_us, p->best);
@@ -56,7 +68,8 @@ static int see_progress(void *user, const struct fajit_tune_progress *p)
     return interrupted;
 }
 
-static void report_json(cJSON *array, const char *text, const struct fajit_tune_result *r)
+// One object per line, as soon as it is known.
+static void report_json(const char *text, const struct fajit_tune_result *r)
 {
     cJSON *item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "problem", text);
@@ -73,13 +86,17 @@ static void report_json(cJSON *array, const char *text, const struct fajit_tune_
     cJSON_AddBoolToObject(item, "finished", r->finished);
     cJSON_AddBoolToObject(item, "noisy", r->noisy);
     cJSON_AddNumberToObject(item, "elapsed_s", r->elapsed_s);
-    cJSON_AddItemToArray(array, item);
+    char *line = cJSON_PrintUnformatted(item);
+    puts(line ? line : "{}");
+    fflush(stdout);
+    free(line);
+    cJSON_Delete(item);
 }
 
 static void report(struct work *work, const char *text, const struct fajit_tune_result *r)
 {
-    if (work->json) {
-        report_json(work->json, text, r);
+    if (work->options->tool.json) {
+        report_json(text, r);
         return;
     }
     tune_bar_clear();
@@ -125,6 +142,27 @@ static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
     return err;
 }
 
+// Whether an earlier worker did it.
+static bool is_done(const struct tune_options *options, int number)
+{
+    char mark[16];
+    snprintf(mark, sizeof(mark), ",%d,", number);
+    return options->done && strstr(options->done, mark);
+}
+
+static void end_one(struct worker *worker, int err, const struct fajit_tune_result *result)
+{
+    struct work *work = worker->work;
+    char number[16];
+    work->done++;
+    if (err)
+        work->failed++;
+    else
+        report(work, worker->text, result);
+    snprintf(number, sizeof(number), "%d", worker->number);
+    tell(work->options, 'd', number);
+}
+
 static void *run(void *user)
 {
     struct worker *worker = user;
@@ -133,16 +171,19 @@ static void *run(void *user)
     pthread_mutex_lock(&work->mutex);
     while (!lost && !interrupted && work->next < work->list->count) {
         struct fajit_tune_result result = {.struct_size = sizeof(result)};
-        worker->text = work->list->texts[work->next++];
+        worker->number = work->next++;
+        worker->text = work->list->texts[worker->number];
+        if (is_done(work->options, worker->number)) {
+            work->done++;
+            continue;
+        }
         pthread_mutex_unlock(&work->mutex);
         int err = tune_one(worker, &result);
         pthread_mutex_lock(&work->mutex);
-        work->done++;
         lost = err == FAJIT_E_CONTEXT_LOST;
-        if (err)
-            work->failed++;
-        else
-            report(work, worker->text, &result);
+        work->lost |= lost;
+        if (!lost)
+            end_one(worker, err, &result);
     }
     pthread_mutex_unlock(&work->mutex);
     return NULL;
@@ -187,29 +228,35 @@ static void run_on_devices(struct work *work, struct fajit_ctx *first)
     tune_bar_clear();
 }
 
-int tune_tune(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args)
+int tune_tune(struct fajit_ctx *none, const struct tune_options *options, int count, char **args)
 {
+    (void)none;
     struct tune_list list;
     int code = tune_list_make(options, count, args, &list);
     if (code)
         return code;
-    struct work work = {.options = options,
-                        .list = &list,
-                        .mutex = PTHREAD_MUTEX_INITIALIZER,
-                        .json = options->tool.json ? cJSON_CreateArray() : NULL};
-    signal(SIGINT, interrupt);
-    run_on_devices(&work, ctx);
-    signal(SIGINT, SIG_DFL);
-    if (work.json) {
-        char *text = cJSON_Print(work.json);
-        puts(text ? text : "[]");
-        free(text);
-        cJSON_Delete(work.json);
+    if (!options->heartbeat) {
+        code = tune_supervise(options, list.count);
+        code = code == 0 && list.bad ? 1 : code;
+        tune_list_free(&list);
+        return code;
     }
-    if (work.failed || work.done < list.count)
+    struct work work = {.options = options, .list = &list, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct fajit_ctx *ctx;
+    if (tool_context(&options->tool, &ctx)) {
+        tune_list_free(&list);
+        return 1;
+    }
+    signal(SIGINT, interrupt);
+    signal(SIGPIPE, SIG_IGN);
+    run_on_devices(&work, ctx);
+    fajit_ctx_destroy(&ctx);
+    if (work.failed || (work.done < list.count && !work.lost))
         fprintf(stderr, "%s: %d of %d problems failed, %d not begun\n", tool_name, work.failed,
                 list.count, list.count - work.done);
-    code = interrupted ? 130 : work.failed || list.bad || work.done < list.count;
+    code = work.lost     ? TUNE_EXIT_LOST
+           : interrupted ? 130
+                         : work.failed > 0 || work.done < list.count;
     tune_list_free(&list);
     return code;
 }
