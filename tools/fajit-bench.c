@@ -137,7 +137,8 @@ static int run_tour(struct fcase *c, const struct bench_options *options, const 
     if (options->tool.dump_dir)
         printf("source    %s/%s.cu\n", options->tool.dump_dir, fajit_plan_name(c->plan));
     printf("\nnext      fajit-inspect render %s --arch sm_%d\n", text, device.compute_capability);
-    printf("          run this again: the kernel now comes from the cache\n");
+    if (info.origin == FAJIT_FROM_COMPILE)
+        printf("          run this again: the kernel now comes from the cache\n");
     return result.ok ? 0 : 1;
 }
 

@@ -6,10 +6,11 @@
 
 #include "base/file.h"
 #include "fake_cuda.h"
+#include "fake_nvrtc.h"
 #include "jit.h"
 #include "jit_steps.h"
 
-// --- A kernel class and an NVRTC of the test's own --------------------------------------------
+// --- A kernel class of the test's own ----------------------------------------------------------
 
 static const char template_text[] = "//@const threads per CTA\n"
                                     "//@switch causal bool  a mask\n"
@@ -59,85 +60,6 @@ static const struct fj_kernel_class class = {
     .cost = cost,
 };
 
-static int compiles;
-static bool compile_fails;
-static char compile_error[80];
-static int error_line; // the last one of the source
-
-static nvrtcResult create(nvrtcProgram *ret, const char *source, const char *name, int n_headers,
-                          const char *const *headers, const char *const *names)
-{
-    (void)name, (void)n_headers, (void)headers, (void)names;
-    *ret = (nvrtcProgram)strdup(source);
-    return NVRTC_SUCCESS;
-}
-
-static nvrtcResult destroy(nvrtcProgram *program)
-{
-    free(*program);
-    *program = NULL;
-    return NVRTC_SUCCESS;
-}
-
-static nvrtcResult compile(nvrtcProgram program, int n_options, const char *const *options)
-{
-    (void)n_options, (void)options;
-    error_line = 0;
-    for (const char *c = (const char *)program; *c; c++)
-        error_line += *c == '\n';
-    snprintf(compile_error, sizeof(compile_error),
-             "nothing.cu(%d): error: identifier \"mask\" is undefined\n", error_line);
-    __atomic_add_fetch(&compiles, 1, __ATOMIC_RELAXED);
-    return compile_fails ? NVRTC_ERROR_COMPILATION : NVRTC_SUCCESS;
-}
-
-static nvrtcResult image_size(nvrtcProgram program, size_t *ret_bytes)
-{
-    *ret_bytes = strlen((const char *)program) + 1;
-    return NVRTC_SUCCESS;
-}
-
-static nvrtcResult image(nvrtcProgram program, char *ret_image)
-{
-    strcpy(ret_image, (const char *)program);
-    return NVRTC_SUCCESS;
-}
-
-static nvrtcResult log_size(nvrtcProgram program, size_t *ret_bytes)
-{
-    (void)program;
-    *ret_bytes = compile_fails ? sizeof(compile_error) : 1;
-    return NVRTC_SUCCESS;
-}
-
-static nvrtcResult get_log(nvrtcProgram program, char *ret_log)
-{
-    (void)program;
-    strcpy(ret_log, compile_fails ? compile_error : "");
-    return NVRTC_SUCCESS;
-}
-
-static const char *error_string(nvrtcResult result)
-{
-    (void)result;
-    return "error";
-}
-
-static const struct fj_nvrtc fake_nvrtc = {
-    .nvrtcCreateProgram = create,
-    .nvrtcDestroyProgram = destroy,
-    .nvrtcCompileProgram = compile,
-    .nvrtcGetPTXSize = image_size,
-    .nvrtcGetPTX = image,
-    .nvrtcGetCUBINSize = image_size,
-    .nvrtcGetCUBIN = image,
-    .nvrtcGetProgramLogSize = log_size,
-    .nvrtcGetProgramLog = get_log,
-    .nvrtcGetErrorString = error_string,
-    .major = 13,
-    .minor = 0,
-};
-
 // --- Set-up -----------------------------------------------------------------------------------
 
 struct world {
@@ -157,7 +79,7 @@ static void open_jit(struct world *w)
     jit->mem = fj_mem_create();
     assert_non_null(jit->mem);
     assert_int_equal(fj_disk_open(&(struct fj_disk_params){.dir = w->cache}, &jit->disk), 0);
-    atomic_store(&jit->nvrtc, &fake_nvrtc);
+    atomic_store(&jit->nvrtc, fake_nvrtc());
 }
 
 static void drop(void *user, void *value)
@@ -179,8 +101,7 @@ static int setup(void **state)
 {
     struct world *w = calloc(1, sizeof(*w));
     fake_cuda_reset();
-    compiles = 0;
-    compile_fails = false;
+    fake_nvrtc_reset();
     strcpy(w->dir, "/tmp/fajit-jit-XXXXXX");
     if (!w || !mkdtemp(w->dir))
         return -1;
@@ -247,7 +168,7 @@ static void test_compile_then_memory_then_disk(void **state)
     w->jit.nvrtc_path = "/nowhere"; // a hit must not look for NVRTC
     assert_int_equal(get(w, &plain, &first), 0);
     assert_int_equal(first->origin, FAJIT_FROM_DISK);
-    assert_int_equal(compiles, 1);
+    assert_int_equal(fake_nvrtc_state.compiles, 1);
     fj_jit_release(&w->jit, first);
 }
 
@@ -262,7 +183,7 @@ static void test_lengths_share_one_key(void **state)
         assert_int_equal(get(w, &plain, &kernels[i]), 0);
         assert_ptr_equal(kernels[i], kernels[0]);
     }
-    assert_int_equal(compiles, 1);
+    assert_int_equal(fake_nvrtc_state.compiles, 1);
     struct fj_kernel *causal;
     w->choice.problem.attn.causal = FAJIT_CAUSAL_BOTTOM_RIGHT;
     assert_int_equal(get(w, &plain, &causal), 0);
@@ -283,7 +204,7 @@ static void test_ruled_out_compiles(void **state)
     check_error(err, FAJIT_E_CAPTURE, "before the capture");
     w->jit.no_compile = true;
     check_error(get(w, &plain, &kernel), FAJIT_E_NOT_CACHED, "not in the cache");
-    assert_int_equal(compiles, 0);
+    assert_int_equal(fake_nvrtc_state.compiles, 0);
 
     w->jit.no_compile = false;
     assert_int_equal(get(w, &plain, &kernel), 0);
@@ -297,14 +218,14 @@ static void test_compile_error_names_both_lines(void **state)
 {
     struct world *w = *state;
     struct fj_kernel *kernel;
-    compile_fails = true;
+    fake_nvrtc_state.fails = true;
     int err = get(w, &plain, &kernel);
     char both[80];
-    snprintf(both, sizeof(both), "line %d (from nothing.cu:11)", error_line);
+    snprintf(both, sizeof(both), "line %d (from nothing.cu:11)", fake_nvrtc_state.error_line);
     check_error(err, FAJIT_E_COMPILE, both);
     check_error(err, FAJIT_E_COMPILE, w->dir); // where the source was saved
     check_error(err, FAJIT_E_COMPILE, "identifier \"mask\" is undefined");
-    compile_fails = false;
+    fake_nvrtc_state.fails = false;
     assert_int_equal(get(w, &plain, &kernel), 0); // a failure is not remembered
     fj_jit_release(&w->jit, kernel);
 }
@@ -349,7 +270,7 @@ static void test_threads_compile_once(void **state)
         assert_int_equal(pthread_create(&ids[i], NULL, get_in_thread, w), 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(ids[i], &kernels[i]);
-    assert_int_equal(compiles, 1);
+    assert_int_equal(fake_nvrtc_state.compiles, 1);
     for (int i = 0; i < THREADS; i++) {
         assert_non_null(kernels[i]);
         assert_ptr_equal(kernels[i], kernels[0]);
