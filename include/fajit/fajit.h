@@ -626,8 +626,8 @@ FAJIT_API int fajit_tune_merge_files(const char *const *paths, int count, bool v
 
 // The emulated device executes a kernel's PTX one warp instruction at a time, so it can show and
 // count what it does. On other devices these functions give FAJIT_E_UNSUPPORTED. Both launch the
-// plan with `args` (the op's args struct), wait, and write its outputs as any launch does. One
-// trace or count at a time per device: other launches on it meanwhile would be traced too.
+// plan with `args` (the op's args struct), wait, and write its outputs as any launch does.
+// Thread-safety: safe; what other threads launch meanwhile is neither traced nor counted.
 
 enum fajit_trace_kind {
     FAJIT_TRACE_LINE, // the warp has come to another source line

@@ -18,9 +18,11 @@ struct fj_emu_settings {
     bool check;
     int threads;     // 0: all cores
     uint64_t budget; // warp instructions of one CTA; 0: the default
-    struct fj_emu_counts *counts;
-    const struct fj_emu_tracer *tracer;
 };
+
+// Who looks on when this thread launches in the context.
+void fj_emu_observers(CUcontext context, struct fj_emu_counts **ret_counts,
+                      const struct fj_emu_tracer **ret_tracer);
 
 #define FJ_EMU_MAX_DEVICES 64
 

@@ -193,14 +193,40 @@ void fj_emu_set_check(CUcontext context, bool on)
     fj_emu_mem_track(any);
 }
 
+// Of one thread: launches of others go on unseen, and none outlives what it points to.
+static _Thread_local struct {
+    CUcontext context;
+    struct fj_emu_counts *counts;
+    const struct fj_emu_tracer *tracer;
+} observers;
+
+static void observe(CUcontext context)
+{
+    if (observers.context == context)
+        return;
+    observers.context = context;
+    observers.counts = NULL;
+    observers.tracer = NULL;
+}
+
 void fj_emu_set_counts(CUcontext context, struct fj_emu_counts *counts)
 {
-    settings(context)->counts = counts;
+    observe(context);
+    observers.counts = counts;
 }
 
 void fj_emu_set_tracer(CUcontext context, const struct fj_emu_tracer *tracer)
 {
-    settings(context)->tracer = tracer;
+    observe(context);
+    observers.tracer = tracer;
+}
+
+void fj_emu_observers(CUcontext context, struct fj_emu_counts **ret_counts,
+                      const struct fj_emu_tracer **ret_tracer)
+{
+    const bool here = observers.context == context;
+    *ret_counts = here ? observers.counts : NULL;
+    *ret_tracer = here ? observers.tracer : NULL;
 }
 
 void fj_emu_set_limits(CUcontext context, int threads, uint64_t budget)

@@ -212,8 +212,7 @@ CUresult fj_emu_launch_run(CUcontext context, CUfunction function,
     launch.check = context->settings.check;
     launch.budget = context->settings.budget;
     launch.threads = context->settings.threads;
-    launch.counts = context->settings.counts;
-    launch.tracer = context->settings.tracer;
+    fj_emu_observers(context, &launch.counts, &launch.tracer);
     report[0] = '\0';
     if (!launch.check)
         fj_emu_mem_forget(context->device);

@@ -14,9 +14,10 @@ int fj_emu_find_gpu(const char *name);
 // Strict checks (uninitialised reads, races, async-proxy hazards) for launches of a context.
 void fj_emu_set_check(CUcontext context, bool on);
 
-// Counts of the following launches are added to `counts`; `tracer` sees every instruction;
-// `threads` (0: all cores) and `budget` (warp instructions of one CTA, 0: the default) bound them.
-// NULL ends it.
+// Counts of the calling thread's following launches are added to `counts`; `tracer` sees every
+// instruction of theirs. NULL ends it.
+// `threads` (0: all cores) and `budget` (warp instructions of one CTA, 0: the default) bound the
+// launches of a context.
 struct fj_emu_counts;
 struct fj_emu_tracer;
 void fj_emu_set_counts(CUcontext context, struct fj_emu_counts *counts);
