@@ -109,26 +109,31 @@ struct Shape {
     int tiles; // batch * tiles_m * tiles_n
 };
 
-// Copies the boxes of A and B at depth k0 of a tile into a stage.
-__device__ __forceinline__ void copy_stage(uint32 stage, const Matrix &a, const Matrix &b,
-                                           const Shape &shape, const Tile &tile, int k0, int k_end)
+// Copies the box of A at depth k of a tile into a stage.
+__device__ __forceinline__ void copy_a(uint32 stage, const Matrix &a, const Shape &shape,
+                                       const Tile &tile, int k, int k_end)
 {
-    const uint32 stage_b = stage + kElementsA * sizeof(element);
-    const element *const a_data = a.data + tile.batch * a.batch;
-    const element *const b_data = b.data + tile.batch * b.batch;
+    const element *const data = a.data + tile.batch * a.batch;
     //@if trans_a
-    copy_box<kBlockK, kBlockM, kPitchA>(stage, a_data + k0 * a.row + tile.row0, a.row, k_end - k0,
+    copy_box<kBlockK, kBlockM, kPitchA>(stage, data + k * a.row + tile.row0, a.row, k_end - k,
                                         shape.m - tile.row0);
     //@else
-    copy_box<kBlockM, kBlockK, kPitchA>(stage, a_data + tile.row0 * a.row + k0, a.row,
-                                        shape.m - tile.row0, k_end - k0);
+    copy_box<kBlockM, kBlockK, kPitchA>(stage, data + tile.row0 * a.row + k, a.row,
+                                        shape.m - tile.row0, k_end - k);
     //@end
+}
+
+__device__ __forceinline__ void copy_b(uint32 stage, const Matrix &b, const Shape &shape,
+                                       const Tile &tile, int k, int k_end)
+{
+    const uint32 stage_b = stage + kElementsA * sizeof(element);
+    const element *const data = b.data + tile.batch * b.batch;
     //@if trans_b
-    copy_box<kBlockN, kBlockK, kPitchB>(stage_b, b_data + tile.column0 * b.row + k0, b.row,
-                                        shape.n - tile.column0, k_end - k0);
+    copy_box<kBlockN, kBlockK, kPitchB>(stage_b, data + tile.column0 * b.row + k, b.row,
+                                        shape.n - tile.column0, k_end - k);
     //@else
-    copy_box<kBlockK, kBlockN, kPitchB>(stage_b, b_data + k0 * b.row + tile.column0, b.row,
-                                        k_end - k0, shape.n - tile.column0);
+    copy_box<kBlockK, kBlockN, kPitchB>(stage_b, data + k * b.row + tile.column0, b.row, k_end - k,
+                                        shape.n - tile.column0);
     //@end
 }
 
@@ -304,7 +309,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         //@if turing
         for (int k = k_begin; k < k_end; k += kBlockK) {
             __syncthreads(); // the stage before has been read
-            copy_stage(stages, a, b, shape, tile, k, k_end);
+            copy_a(stages, a, shape, tile, k, k_end);
+            copy_b(stages, b, shape, tile, k, k_end);
             __syncthreads();
 #pragma unroll
             for (int step = 0; step < kBlockK / kStepK; ++step) {
@@ -318,8 +324,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
 #pragma unroll
         for (int s = 0; s < kStages - 1; ++s) {
             const int k = k_begin + s * kBlockK;
-            if (k < k_end)
-                copy_stage(stages + s * kStageBytes, a, b, shape, tile, k, k_end);
+            if (k < k_end) {
+                copy_a(stages + s * kStageBytes, a, shape, tile, k, k_end);
+                copy_b(stages + s * kStageBytes, b, shape, tile, k, k_end);
+            }
             copy_commit(); // an empty group too: waiting counts groups
         }
         copy_wait<kStages - 2>();
@@ -331,10 +339,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
 #pragma unroll 1
         for (int k = k_begin; k < k_end; k += kBlockK) {
             const int k_next = k + (kStages - 1) * kBlockK;
-            if (k_next < k_end)
-                copy_stage(stages + free * kStageBytes, a, b, shape, tile, k_next, k_end);
-            copy_commit();
+            const uint32 stage_next = stages + free * kStageBytes;
             constexpr int kSteps = kBlockK / kStepK;
+            constexpr int kStepOfB = kSteps > 2 ? 1 : 0; // before the last one, which waits
 #pragma unroll
             for (int step = 0; step < kSteps; ++step) {
                 if (step == kSteps - 1) {
@@ -346,6 +353,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
                 fragments[(step + 1) % 2].load(stages + slot * kStageBytes,
                                                (step + 1) % kSteps * kStepK, warp_row, warp_column);
                 fragments[step % 2].multiply(sums);
+                // Copies are issued between products: at once they would keep the tensor cores
+                // waiting for addresses.
+                if (step == 0 && k_next < k_end)
+                    copy_a(stage_next, a, shape, tile, k_next, k_end);
+                if (step == kStepOfB) {
+                    if (k_next < k_end)
+                        copy_b(stage_next, b, shape, tile, k_next, k_end);
+                    copy_commit(); // an empty group too
+                }
             }
         }
         //@end

@@ -71,12 +71,6 @@
 //@include lib/tma.cuh
 //@include lib/wgmma.cuh
 //@include lib/gemm.cuh
-//@if tma_store
-//@include lib/stmatrix.cuh
-//@end
-//@if splitk
-//@include lib/cluster_sum.cuh
-//@end
 
 constexpr int kWarpgroups = kBlockM / 64; // that compute
 constexpr int kPanelRow = 128;            // bytes of a row in a panel: 64 elements
@@ -301,118 +295,7 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
         release(smem, previous);
 }
 
-//@if tma_store
-// Writes 64 rows of C by way of shared memory, one panel of 64 columns after the other. `turn` is
-// the buffer to fill next.
-__device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &c_map,
-                                           const Epilogue &e,
-                                           //@if direct
-                                           const Output &out,
-                                           //@end
-                                           const Tile &tile, int warpgroup, int &turn,
-                                           const float (&sums)[kBlockN / 2])
-{
-    const int lane = threadIdx.x % 32;
-    const int warp = threadIdx.x / 32 % 4;
-    const int row0 = tile.row0 + 64 * warpgroup;
-    // stmatrix stores four 8 x 8 matrices: rows 0-7 and 8-15 of the warp, of two column blocks.
-    // Lane i gives the address of row i % 8 of matrix i / 8.
-    const uint32 lane_row = (16 * warp + lane % 16) * kPanelRow;
-#pragma unroll
-    for (int panel = 0; panel < kBlockN / 64; ++panel) {
-        const uint32 buffer = smem.c(warpgroup) + turn * kPanel;
-        turn ^= 1;
-#pragma unroll
-        for (int t = 0; t < 8; t += 2) { // pairs of 8 columns
-            uint32 words[4];
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int at = 4 * (8 * panel + t) + 2 * i;
-                //@if beta || bias
-                const int row = row0 + 16 * warp + lane / 4 + i % 2 * 8;
-                const int column = tile.column0 + 64 * panel + 8 * (t + i / 2) + lane % 4 * 2;
-                words[i] = finish_pair(e, out, row, column, sums[at], sums[at + 1]);
-                //@else
-                words[i] = pack_out(epilogue(e, sums[at], nullptr, 0),
-                                    epilogue(e, sums[at + 1], nullptr, 0));
-                //@end
-            }
-            stmatrix_x4(buffer + lane_row + ((t + lane / 16) ^ lane % 8) * 16, words);
-        }
-        fence_proxy_async();
-        if (threadIdx.x % 128 == 0)
-            tma_store_wait_read<0>(); // the other buffer may be filled after the barrier
-        named_barrier_sync(1 + warpgroup, 128);
-        if (threadIdx.x % 128 == 0) {
-            tma_store(c_map, buffer, tile.column0 + 64 * panel, row0, tile.batch);
-            tma_store_commit();
-        }
-    }
-    //@if block_n % 64 != 0
-    // What is left is no whole panel: straight from registers.
-#pragma unroll
-    for (int t = kBlockN / 64 * 8; t < kBlockN / 8; ++t) {
-        const int row = row0 + 16 * warp + lane / 4;
-        const int column = tile.column0 + 8 * t + lane % 4 * 2;
-        store_pair(e, out, row, column, sums[4 * t], sums[4 * t + 1]);
-        store_pair(e, out, row + 8, column, sums[4 * t + 2], sums[4 * t + 3]);
-    }
-    //@end
-}
-//@elif splitk
-// Adds up the sums of all CTAs of the cluster, each CTA for its share of the columns, and writes C.
-__device__ __forceinline__ void store_tile(const Shared &smem, const Epilogue &e, const Output &out,
-                                           const Tile &tile, int rank, int warpgroup,
-                                           const float (&sums)[kBlockN / 2])
-{
-    constexpr int kBlocks = kBlockN / 8; // of 8 columns: four sums of every thread
-    static_assert(kWarpgroups * kBlocks * 128 * 16 <= kOffsetBarriers, "all sums fit");
-    const int thread = threadIdx.x % 128;
-    const uint32 mine = smem.base + (warpgroup * kBlocks * 128 + thread) * 16;
-    named_barrier_sync(1, 128 * kWarpgroups); // every warpgroup has read the stages
-#pragma unroll
-    for (int t = 0; t < kBlocks; ++t)
-        store_sums(mine + t * (128 * 16), sums + 4 * t);
-    cluster_sync();
-    const int row = tile.row0 + 64 * warpgroup + thread / 32 * 16 + thread % 32 / 4;
-    // All loads are issued before the first is waited for: their way is long.
-    constexpr int kShare = kBlocks / kClusterSize;
-    float parts[kShare][kClusterSize][4];
-#pragma unroll
-    for (int t = 0; t < kShare; ++t) {
-#pragma unroll
-        for (int cta = 0; cta < kClusterSize; ++cta)
-            load_sums(parts[t][cta], mine + (rank * kShare + t) * (128 * 16), cta);
-    }
-#pragma unroll
-    for (int t = 0; t < kShare; ++t) {
-#pragma unroll
-        for (int cta = 1; cta < kClusterSize; ++cta) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i)
-                parts[t][0][i] += parts[t][cta][i];
-        }
-        const int column = tile.column0 + 8 * (rank * kShare + t) + thread % 4 * 2;
-        store_pair(e, out, row, column, parts[t][0][0], parts[t][0][1]);
-        store_pair(e, out, row + 8, column, parts[t][0][2], parts[t][0][3]);
-    }
-    cluster_sync(); // the others have read this CTA's sums
-}
-//@else
-// Writes 64 rows of C from registers: a quad writes 32 bytes of a row.
-__device__ __forceinline__ void store_tile(const Epilogue &e, const Output &out, const Tile &tile,
-                                           int warpgroup, const float (&sums)[kBlockN / 2])
-{
-    const int lane = threadIdx.x % 32;
-    const int row = tile.row0 + 64 * warpgroup + threadIdx.x / 32 % 4 * 16 + lane / 4;
-#pragma unroll
-    for (int t = 0; t < kBlockN / 8; ++t) {
-        const int column = tile.column0 + 8 * t + lane % 4 * 2;
-        store_pair(e, out, row, column, sums[4 * t], sums[4 * t + 1]);
-        store_pair(e, out, row + 8, column, sums[4 * t + 2], sums[4 * t + 3]);
-    }
-}
-//@end
+//@include lib/gemm_store.cuh
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
     const __grid_constant__ TensorMap a_map, // 64 columns by block_m rows, or 64 rows, of A

@@ -144,7 +144,7 @@ static int check_config(const struct fj_choice *choice, const struct fj_gpu *gpu
 
 static const struct tile {
     int bm, bn, bk, warps;
-} tiles_16[] = {{128, 256, 32, 8}, {128, 128, 32, 4}, {64, 128, 32, 4}, {64, 64, 32, 4}},
+} tiles_16[] = {{128, 256, 64, 8}, {128, 128, 32, 4}, {64, 128, 32, 4}, {64, 64, 32, 4}},
   tiles_32[] = {{128, 128, 16, 8}, {64, 128, 16, 4}, {64, 64, 16, 4}};
 
 static int64_t div_up(int64_t a, int64_t b)
@@ -182,7 +182,7 @@ static int default_splits(const struct fj_choice *choice, const struct fj_gpu *g
 
 static int default_stages(const struct fj_choice *choice, const struct fj_gpu *gpu)
 {
-    int wanted = gpu->cc < 80 ? 1 : 4;
+    int wanted = gpu->cc < 80 ? 1 : FJ_CFG(&choice->config, bk) > 32 ? 3 : 4;
     int fit = gpu->smem_per_block_bytes / stage_bytes(choice);
     return fit < wanted ? fit : wanted;
 }

@@ -1,5 +1,6 @@
 // templates/gemm_sm90.cu: matrix product on Hopper, by TMA and wgmma.
 #include "kernels/gemm_common.h"
+#include "kernels/gemm_sm90_model.h"
 
 #define PANEL_ROW_BYTES 128 // of a row in a panel: 64 elements of 16 bits
 #define PANEL_BYTES (64 * PANEL_ROW_BYTES)
@@ -7,7 +8,7 @@
 #define STAGES_MAX 8
 #define BUFFERS_C 2 // panels of C per warpgroup
 #define BARRIER_BYTES 8
-#define UNKNOWN_SIZE 4096 // stands for a size that is "any"
+#define UNKNOWN_SIZE FJ_GEMM_SM90_UNKNOWN
 
 // --- Which problems ---------------------------------------------------------------------------
 
@@ -127,71 +128,9 @@ static int check_config(const struct fj_choice *choice)
     return FAJIT_OK;
 }
 
-// What one choice of tile costs, in clocks of an SM.
-struct candidate {
-    int bm, bn, cluster, splitk;
-};
-
-static const struct candidate candidates[] = {
-    {128, 256, 2, 1}, {128, 256, 1, 1}, {128, 192, 1, 1}, {128, 128, 1, 1}, {128, 64, 1, 1},
-    {64, 256, 1, 1},  {64, 128, 1, 1},  {64, 64, 1, 1},   {128, 256, 1, 2}, {128, 256, 1, 4},
-    {128, 256, 1, 8}, {128, 128, 1, 2}, {128, 128, 1, 4}, {128, 128, 1, 8}, {64, 128, 1, 2},
-    {64, 128, 1, 4},  {64, 128, 1, 8},  {64, 64, 1, 2},   {64, 64, 1, 4},   {64, 64, 1, 8},
-};
-
 static int64_t div_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
-}
-
-// Clocks: the waves of CTAs, each as long as its slower one of tensor cores and loads, plus what a
-// tile costs before and after its products.
-static double estimate(const struct candidate *c, const struct fj_gemm_sizes *s,
-                       const struct fj_gpu *gpu)
-{
-    const double l2_bytes_per_clock = 40, memory_bytes_per_clock = 18; // of one SM
-    int64_t rows = div_up(div_up(s->m, c->bm), c->cluster) * c->cluster;
-    int64_t tiles = rows * div_up(s->n, c->bn) * s->batch;
-    int64_t slots = gpu->sm_count / (c->cluster * c->splitk) * c->cluster;
-    int64_t waves = div_up(tiles, slots > 0 ? slots : 1);
-    double steps = (double)div_up(div_up(s->k, BLOCK_K), c->splitk);
-    double products = c->bm / 64 * 4 * (c->bn / 2);
-    double loads = (c->bm + (double)c->bn / c->cluster) * PANEL_ROW_BYTES / l2_bytes_per_clock;
-    double step = products > loads ? products : loads;
-    double around = 900 + c->bm * c->bn / 16 * (c->splitk > 1 ? 1.0 : 0.25);
-    double clocks = 1500 + (double)waves * (steps * step + around);
-    double bytes = 2.0 * (double)s->batch *
-                   ((double)(s->m * s->k) + (double)(s->k * s->n) + (double)(s->m * s->n));
-    double memory = bytes / memory_bytes_per_clock / gpu->sm_count;
-    // CTAs that do not fill the GPU do not fill the memory's pipe either.
-    double busy = (double)(tiles * c->splitk) / gpu->sm_count;
-    memory /= busy < 1 ? busy : 1;
-    return clocks > memory + 2500 ? clocks : memory + 2500;
-}
-
-static void choose_tile(const struct fj_gemm *gemm, const struct fj_gpu *gpu,
-                        struct fj_config *config)
-{
-    struct fj_gemm_sizes sizes = fj_gemm_sizes(gemm, UNKNOWN_SIZE);
-    const struct candidate *best = NULL;
-    double least = 0;
-    for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
-        const struct candidate *c = &candidates[i];
-        bool fits = (!FJ_CFG(config, cluster) || FJ_CFG(config, cluster) == c->cluster) &&
-                    (!FJ_CFG(config, splitk) || FJ_CFG(config, splitk) == c->splitk);
-        double clocks = estimate(c, &sizes, gpu);
-        if (fits && (!best || clocks < least)) {
-            best = c;
-            least = clocks;
-        }
-    }
-    if (!best)
-        best = &candidates[1];
-    fj_gemm_default(config, FJ_KNOB_bm, best->bm);
-    fj_gemm_default(config, FJ_KNOB_bn, best->bn);
-    fj_gemm_default(config, FJ_KNOB_bk, BLOCK_K);
-    fj_gemm_default(config, FJ_KNOB_cluster, best->cluster);
-    fj_gemm_default(config, FJ_KNOB_splitk, best->splitk);
 }
 
 static int stages_that_fit(const struct fj_choice *choice, const struct fj_gpu *gpu)
@@ -241,7 +180,7 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
     if (r < 0)
         return r;
     if (!given)
-        choose_tile(&choice->problem.gemm, gpu, config);
+        fj_gemm_sm90_choose_tile(gpu, choice);
     fj_gemm_default(config, FJ_KNOB_cluster, 1);
     fj_gemm_default(config, FJ_KNOB_clustern, 1);
     fj_gemm_default(config, FJ_KNOB_splitk, 1);
