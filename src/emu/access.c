@@ -1,6 +1,7 @@
 #include "emu/access.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "emu/hooks.h"
 #include "emu/memory.h"
@@ -148,13 +149,19 @@ static bool resolve_each(struct fj_emu_warp *w, const struct fj_emu_insn *in, in
 static bool resolve_own_shared(struct fj_emu_warp *w, const struct fj_emu_insn *in, int operand,
                                uint32_t bytes, uint64_t host[FJ_EMU_LANES])
 {
-    const uint32_t *base = fj_emu_r32(w, in->o[operand]);
+    uint32_t base[FJ_EMU_LANES];
     const uint32_t offset = (uint32_t)in->imm, exec = w->exec;
     const uint32_t usable = w->cta->smem_bytes - FJ_EMU_SHARED_BASE;
     const uint64_t smem = (uint64_t)(uintptr_t)w->cta->smem;
     uint32_t top = 0, low_bits = 0;
     if (bytes > usable)
         return false;
+    if (in->flags & 0x80) { // compilers keep shared addresses in 64 bits, too
+        for (int l = 0; l < FJ_EMU_LANES; l++)
+            base[l] = (uint32_t)fj_emu_r64(w, in->o[operand])[l];
+    } else {
+        memcpy(base, fj_emu_r32(w, in->o[operand]), sizeof(base));
+    }
     for (int l = 0; l < FJ_EMU_LANES; l++) {
         const uint32_t at = base[l] + offset;
         const uint32_t live = 0u - (exec >> l & 1);
@@ -191,7 +198,7 @@ bool fj_emu_resolve(struct fj_emu_warp *w, const struct fj_emu_insn *in, int ope
 {
     const bool wide = in->flags & 0x80;
     bool done = false;
-    if (space == FJ_PTX_SHARED && !wide)
+    if (space == FJ_PTX_SHARED)
         done = resolve_own_shared(w, in, operand, bytes, host);
     else if ((space == FJ_PTX_GLOBAL || space == FJ_PTX_CONST || space == FJ_PTX_GENERIC) && wide)
         done = resolve_one_block(w, in, operand, bytes, host);

@@ -2,8 +2,6 @@
 //
 // Compilers copy registers freely, so that a mov is a renaming: it hands on that a value was never
 // written, or belongs to a wgmma under way, and is not reported itself.
-#include <string.h>
-
 #include "emu/check_state.h"
 
 static const struct fj_emu_info *info_of(const struct fj_emu_warp *w, const struct fj_emu_insn *in)
@@ -13,13 +11,12 @@ static const struct fj_emu_info *info_of(const struct fj_emu_warp *w, const stru
 
 static bool renames(const struct fj_emu_info *info)
 {
-    const char *op = info->source->op;
-    return strncmp(op, "mov.", 4) == 0 || strncmp(op, "selp.", 5) == 0;
+    return info->renames;
 }
 
 static bool is_wgmma(const struct fj_emu_info *info)
 {
-    return strncmp(info->source->op, "wgmma.mma_async", 15) == 0;
+    return info->is_wgmma;
 }
 
 static void name_of(const struct fj_emu_warp *w, uint32_t reg, char *text, size_t cap)
@@ -41,7 +38,7 @@ static bool check_written(struct fj_emu_warp *w, const struct fj_emu_insn *in,
     const struct fj_emu_check_warp *cw = fj_emu_check_of(w);
     const bool wgmma = is_wgmma(info);
     // Lanes that no lane reads may hold nothing: fj_emu_check_shuffle looks at the others.
-    const bool shuffle = strncmp(info->source->op, "shfl.", 5) == 0;
+    const bool shuffle = info->is_shuffle;
     for (uint32_t i = 0; i < info->n_refs; i++) {
         const struct fj_emu_ref *ref = &w->code->refs[info->first_ref + i];
         const uint32_t missing = w->exec & ~cw->written[ref->reg];

@@ -48,8 +48,8 @@ bool fj_emu_check_early(struct fj_emu_warp *w, const struct fj_emu_insn *in, int
             cell->clock <= clocks->fenced[cell->writer])
             return false;
     }
-    describe_writer(check, cell, who, sizeof(who));
     if (cell->writer != fj_emu_check_id(w) && cell->clock > clocks->seen[cell->writer]) {
+        describe_writer(check, cell, who, sizeof(who));
         fj_emu_stop(w, in, lane, FJ_EMU_FAULT_RACE,
                     "shared address 0x%x is read while %s writes it: no barrier between", offset,
                     who);
@@ -57,6 +57,7 @@ bool fj_emu_check_early(struct fj_emu_warp *w, const struct fj_emu_insn *in, int
     }
     if (async_proxy && (cell->flags & FJ_EMU_CELL_GENERIC) &&
         cell->clock > clocks->fenced[cell->writer]) {
+        describe_writer(check, cell, who, sizeof(who));
         fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ASYNC,
                     "shared address 0x%x was written by %s without fence.proxy.async before the "
                     "async proxy reads it",

@@ -55,8 +55,9 @@ struct fj_emu_ref {
 struct fj_emu_info {
     const struct fj_ptx_insn *source;
     uint32_t first_ref, n_refs;
-    uint8_t class; // enum fj_emu_class
-    bool is_block; // the head of a block, not an instruction of the text
+    uint8_t class;                      // enum fj_emu_class
+    bool is_block;                      // the head of a block, not an instruction of the text
+    bool renames, is_wgmma, is_shuffle; // for the checks
 };
 
 struct fj_emu_basic {

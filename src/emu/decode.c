@@ -202,6 +202,17 @@ static void decode_one(struct fj_emu_build *b, const struct fj_ptx_insn *src)
     fj_emu_build_unknown(b);
 }
 
+static void mark_for_checks(struct fj_emu_code *c)
+{
+    for (uint32_t i = 0; i < c->n_insns; i++) {
+        struct fj_emu_info *info = &c->info[i];
+        const char *op = info->source != NULL ? info->source->op : "";
+        info->renames = strncmp(op, "mov.", 4) == 0 || strncmp(op, "selp.", 5) == 0;
+        info->is_wgmma = strncmp(op, "wgmma.mma_async", 15) == 0;
+        info->is_shuffle = strncmp(op, "shfl.", 5) == 0;
+    }
+}
+
 static void decode_all(struct fj_emu_build *b)
 {
     const struct fj_ptx_entry *e = b->entry;
@@ -217,6 +228,7 @@ static void decode_all(struct fj_emu_build *b)
     fj_emu_emit_exit(b);
     if (b->failed)
         return;
+    mark_for_checks(c);
     for (uint32_t i = 0; i <= c->n_blocks; i++) {
         struct fj_emu_basic *block = &c->blocks[i];
         block->end = i < c->n_blocks ? c->blocks[i + 1].first : c->n_insns;

@@ -36,8 +36,12 @@ bool fj_emu_hook_access(struct fj_emu_warp *w, const struct fj_emu_insn *in, int
         fj_emu_tally_shared(unit->tally, shared, bytes, address);
     if (unit->check == NULL)
         return true;
+    uint64_t previous = UINT64_MAX; // lanes that read one address are one reader
     FJ_EMU_EACH_LANE(l, shared)
     {
+        if (access == FJ_EMU_READ && address[l] == previous)
+            continue;
+        previous = address[l];
         if (!fj_emu_check_shared(w, in, (int)l, (uint32_t)address[l], bytes, access))
             return false;
     }
