@@ -101,6 +101,11 @@ static int check_tile(const struct fj_config *config)
         return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 64, 128, 192 or 256", bm);
     if (bn % 16 != 0 || bn > BLOCK_N_MAX)
         return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to %d in steps of 16", bn, BLOCK_N_MAX);
+    if (FJ_CFG(config, stages) == 1 && FJ_CFG(config, pingpong) == 1 &&
+        FJ_CFG(config, bm) > 2 * FJ_WARPGROUP_ROWS)
+        return fj_err(FAJIT_E_INVAL,
+                      "stages=1 with pingpong=1: of three warpgroups in turn, one would wait for "
+                      "a block that another still holds; take stages=2 or pingpong=2");
     if (FJ_CFG(config, stages) > STAGES_MAX)
         return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 1 to %d", FJ_CFG(config, stages),
                       STAGES_MAX);

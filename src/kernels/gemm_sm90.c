@@ -119,6 +119,12 @@ static int check_config(const struct fj_choice *choice)
     if (FJ_CFG(config, pingpong) > 2 || (FJ_CFG(config, pingpong) == 1 && bm != 128))
         return fj_err(FAJIT_E_INVAL, "pingpong=%d: it may be 2, or 1 with bm=128: two warpgroups",
                       FJ_CFG(config, pingpong));
+    if (FJ_CFG(config, pingpong) == 1 && splitk > 1)
+        return fj_err(
+            FAJIT_E_INVAL,
+            "splitk=%d with pingpong=1: the exchange of sums wants both warpgroups at the "
+            "same tile; take pingpong=2",
+            splitk);
     int sums = bm * bn * 4;
     if (splitk > 1 && sums > FJ_CFG(config, stages) * bytes_per_stage(choice))
         return fj_err(FAJIT_E_INVAL,
