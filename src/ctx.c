@@ -199,6 +199,18 @@ static int imitate_arch(struct fj_jit *jit, const char *arch)
     return FAJIT_OK;
 }
 
+// An emulated GPU is asked for by name, so whichever happens to be current does not count.
+static int open_emulated(const struct fj_cuda *cuda, const struct fajit_ctx_params *params,
+                         int ordinal, struct fj_device *ret_device)
+{
+    CUcontext current = NULL;
+    cuda->cuCtxGetCurrent(&current);
+    cuda->cuCtxSetCurrent(NULL);
+    int err = fj_device_open(cuda, params->cu_context, ordinal, ret_device);
+    cuda->cuCtxSetCurrent(current);
+    return err;
+}
+
 static int open_driver(struct fajit_ctx *ctx, const struct fj_cuda *cuda,
                        const struct fajit_ctx_params *params)
 {
@@ -209,11 +221,13 @@ static int open_driver(struct fajit_ctx *ctx, const struct fj_cuda *cuda,
         ordinal = fj_emu_find_gpu(params->emulated_gpu ? params->emulated_gpu : "h200");
         if (ordinal < 0)
             return fj_err_context(FAJIT_E_INVAL, "emulated GPU");
-    } else if (!cuda) {
-        err = fj_cuda_open(&cuda);
+        err = open_emulated(cuda, params, ordinal, &ctx->jit.device);
+    } else {
+        if (!cuda)
+            err = fj_cuda_open(&cuda);
+        if (err == 0)
+            err = fj_device_open(cuda, params->cu_context, ordinal, &ctx->jit.device);
     }
-    if (err == 0)
-        err = fj_device_open(cuda, params->cu_context, ordinal, &ctx->jit.device);
     if (err)
         return err;
     ctx->jit.has_device = true;
@@ -232,7 +246,9 @@ static int copy_strings(struct fajit_ctx *ctx, const struct fajit_ctx_params *pa
         err = copy_string(params->dump_dir, &ctx->dump_dir);
     if (err == 0)
         err = copy_string(params->nvrtc_path, &ctx->nvrtc_path);
-    return err ? err : copy_string(params->cache_dir, &ctx->cache_dir);
+    if (err == 0)
+        err = copy_string(params->cache_dir, &ctx->cache_dir);
+    return err ? err : copy_string(params->record_path, &ctx->record_path);
 }
 
 static void set_jit(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
@@ -344,6 +360,15 @@ static void free_kernel(void *user, void *kernel)
     (void)kernel; // the plan still points at it: leaking beats a crash
 }
 
+// fajit_ctx_make_current's work undone, lest the thread keep a context that is no more.
+static void forget_current(const struct fj_device *device)
+{
+    CUcontext current;
+    if (device->retained && device->cuda->cuCtxGetCurrent(&current) == CUDA_SUCCESS &&
+        current == device->context)
+        device->cuda->cuCtxSetCurrent(NULL);
+}
+
 void fajit_ctx_destroy(struct fajit_ctx **ctx)
 {
     if (!ctx || !*ctx)
@@ -355,6 +380,8 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
     fj_tune_close(&(*ctx)->tune);
     if (jit->disk)
         fj_disk_close(&jit->disk);
+    if (atomic_load(&(*ctx)->made_current))
+        forget_current(&jit->device);
     if (jit->has_device)
         fj_device_close(&jit->device);
     free((*ctx)->template_dir);

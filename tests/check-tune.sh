@@ -1,0 +1,88 @@
+#!/bin/sh
+# fajit-tune from end to end on the emulated device: search, records, packs, traces, bad input.
+set -eu
+build=$2
+tune=$build/tools/fajit-tune
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+unset FAJIT_DEVICE FAJIT_CACHE FAJIT_LOG FAJIT_TUNE FAJIT_PACK_PATH FAJIT_RECORD FAJIT_TEMPLATE_DIR
+export FAJIT_CACHE_DIR="$dir/cache" FAJIT_EMU=a100
+status=0
+
+bad() {
+    echo "$*"
+    status=1
+}
+
+# wanted exit code, pattern in stdout or stderr, command..
+expect() {
+    want=$1 pattern=$2
+    shift 2
+    code=0
+    "$@" >"$dir/out" 2>&1 </dev/null || code=$?
+    [ $code = "$want" ] || bad "$*: exit code $code, not $want: $(tail -n 1 "$dir/out")"
+    grep -q -- "$pattern" "$dir/out" || bad "$*: no '$pattern' in: $(cat "$dir/out")"
+}
+
+# Nothing below works without NVRTC.
+"$tune" warm attn:f32,d32,kernel=simt --arch sm_80 >"$dir/out" 2>&1 || {
+    grep -q -i nvrtc "$dir/out" && exit 77
+    cat "$dir/out"
+    exit 1
+}
+
+problem=attn:f32,b1,h1,q32,k32,d32,kernel=simt
+limits='--device emu --candidates 4 --budget 60'
+# shellcheck disable=SC2086 # a list of words
+expect 0 'attn_fwd_simt bm=' "$tune" tune $problem $limits
+expect 0 'recorded before' "$tune" tune $problem --device emu
+expect 0 'because  exact: tuned record' "$tune" why $problem --device emu
+expect 0 'because  bucket: tuned record' "$tune" why attn:f32,b1,h1,q31,k30,d32,kernel=simt --device emu
+expect 0 'because  heuristic' env FAJIT_TUNE=off "$tune" why $problem --device emu
+expect 1 "'k' open" "$tune" tune attn:f32,b1,h1,q32,d32 --device emu
+expect 2 'llama3-8b' "$tune" warm --preset llama3-9b --arch sm_80
+expect 2 'no problem given' "$tune" warm --arch sm_80
+
+# Two tuners on one directory.
+"$tune" tune attn:f32,b1,h1,q16,k32,d32,kernel=simt --device emu --candidates 2 >"$dir/a" 2>&1 &
+first=$!
+expect 0 'bm=' "$tune" tune attn:f32,b1,h1,q32,k16,d32,kernel=simt --device emu --candidates 2
+wait $first || bad "the other tuner failed: $(cat "$dir/a")"
+
+# Records: damage is named by line, the rest is used.
+cp "$FAJIT_CACHE_DIR/tuning.txt" "$dir/one.txt"
+sed '2s/attn/attm/' "$dir/one.txt" >"$dir/two.txt"
+expect 1 'two.txt:2: the checksum' "$tune" merge "$dir/one.txt" "$dir/two.txt" -o "$dir/all.txt"
+expect 0 'voted' "$tune" merge "$dir/all.txt" "$dir/one.txt" --vote -o "$dir/all.txt"
+cmp -s "$dir/all.txt" "$dir/two.txt" && bad 'merge copied a damaged file'
+echo nonsense >"$dir/foreign.txt"
+expect 1 'foreign.txt:1: not a tuning record' "$tune" merge "$dir/foreign.txt" -o "$dir/none.txt"
+[ ! -e "$dir/none.txt" ] || bad 'merge of nothing wrote a file'
+
+# Traces and problem files.
+printf '# a comment\nattn:f32,d32,kernel=simt\nattn:f32,d33\n' >"$dir/list"
+expect 1 'list:3: ' "$tune" warm "@$dir/list" --arch sm_80
+FAJIT_RECORD="$dir/trace" "$tune" warm attn:f32,d40,kernel=simt --arch sm_80 >/dev/null
+expect 0 'disk cache' "$tune" warm "@$dir/trace" --arch sm_80
+
+# Packs: a cold directory with a pack compiles nothing.
+expect 0 'entries' "$tune" pack "$dir/all.fjpack"
+expect 0 'entries' "$tune" verify "$dir/all.fjpack"
+FAJIT_CACHE_DIR="$dir/cold" FAJIT_PACK_PATH="$dir" FAJIT_NO_COMPILE=1 \
+    expect 0 '^pack ' "$tune" warm attn:f32,d40,kernel=simt --arch sm_80
+FAJIT_CACHE_DIR="$dir/new" expect 0 'entries' "$tune" unpack "$dir/all.fjpack"
+FAJIT_CACHE_DIR="$dir/new" expect 0 'attn_fwd_simt' "$tune" list
+head -c 3000 "$dir/all.fjpack" >"$dir/cut.fjpack"
+expect 1 'not as long as it says' "$tune" verify "$dir/cut.fjpack"
+
+# Entries.
+key=$("$tune" list | sed -n '1s/ .*//p')
+other=$("$tune" list | sed -n '2s/ .*//p')
+expect 0 'registers' "$tune" show "$key"
+expect 0 '__global__' "$tune" show "$key" --source
+expect 0 'source     line' "$tune" why-key "$key" "$other"
+expect 1 'no entry begins' "$tune" show 0123456789
+expect 0 'freed' "$tune" gc --max-size 1K
+expect 0 'freed' "$tune" clear
+expect 0 'empty' "$tune" list
+exit $status
