@@ -22,6 +22,15 @@ struct fj_ptx_token {
     uint64_t value;
 };
 
+// A name of a scope: registers prefix<first .. first+count>, or one variable.
+struct fj_ptx_decl {
+    const char *name;
+    size_t len;
+    int scope;
+    bool range, variable;
+    int first, count;
+};
+
 struct fj_ptx_arena;
 
 struct fj_ptx_parser {
@@ -66,6 +75,11 @@ void fj_ptx_variable(struct fj_ptx_parser *parser, enum fj_ptx_space space, bool
 // The braces of an entry and all in them.
 void fj_ptx_body(struct fj_ptx_parser *parser);
 
+// What a name stands for where the parser is; a label is a name still.
+void fj_ptx_resolve(struct fj_ptx_parser *parser, const char *name, struct fj_ptx_operand *op);
+// Operands into op->sub up to `close`, which is taken.
+void fj_ptx_list(struct fj_ptx_parser *parser, struct fj_ptx_operand *op, const char *close,
+                 int depth);
 // Places the entry's shared and local variables, and the module's shared ones that it names.
 void fj_ptx_layout(struct fj_ptx_parser *parser, struct fj_ptx_entry *entry);
 
