@@ -105,7 +105,8 @@ static void set_tile(const struct tile *tile, bool v1, struct fj_config *config)
 {
     fj_attn_default(config, FJ_KNOB_bm, tile->bm);
     fj_attn_default(config, FJ_KNOB_bn, tile->bn);
-    int warps_max = FJ_CFG(config, bm) / 16; // a warp has at least 16 rows
+    // A warp has at least 16 rows; a bm below that is check_tile's to refuse.
+    int warps_max = FJ_CFG(config, bm) < 16 ? 1 : FJ_CFG(config, bm) / 16;
     fj_attn_default(config, FJ_KNOB_warps, tile->warps < warps_max ? tile->warps : warps_max);
     if (!v1)
         fj_attn_default(config, FJ_KNOB_stages, tile->stages);

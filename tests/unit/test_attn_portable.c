@@ -111,6 +111,8 @@ static void test_refusals(void **state)
         {"attn:bf16,d64,kernel=mma", 75, FAJIT_E_UNSUPPORTED, "8.0"},
         {"attn:f32,d64,kernel=mma", 90, FAJIT_E_UNSUPPORTED, "fp16 and bf16"},
         {"attn:f16,d64,kernel=mma,bm=24", 90, FAJIT_E_UNSUPPORTED, "bm=24"},
+        {"attn:f16,d64,kernel=mma,bm=8", 90, FAJIT_E_UNSUPPORTED, "bm=8: with warps=1"},
+        {"attn:f16,d64,variant=v1,kernel=mma,bm=1", 90, FAJIT_E_UNSUPPORTED, "bm=1"},
         {"attn:f16,d64,kernel=mma,bn=8", 90, FAJIT_E_UNSUPPORTED, "bn=8"},
         {"attn:bf16,d64,kernel=mma,bk=8", 90, FAJIT_E_UNSUPPORTED, "bk=8"},
         {"attn:f16,d64,kernel=mma,bk=16", 75, FAJIT_E_UNSUPPORTED, "bk=16"},
