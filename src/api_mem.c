@@ -39,6 +39,8 @@ int fajit_ctx_make_current(struct fajit_ctx *ctx)
     if (err)
         return err;
     CUresult result = scope.cuda->cuCtxSetCurrent(scope.device->context);
+    if (result == CUDA_SUCCESS)
+        atomic_store(&ctx->made_current, true);
     return fj_cuda_check(scope.cuda, result, "cuCtxSetCurrent");
 }
 

@@ -211,6 +211,18 @@ static int open_emulated(const struct fj_cuda *cuda, const struct fajit_ctx_para
     return err;
 }
 
+// An emulated GPU is asked for by name, so whichever happens to be current does not count.
+static int open_emulated(const struct fj_cuda *cuda, const struct fajit_ctx_params *params,
+                         int ordinal, struct fj_device *ret_device)
+{
+    CUcontext current = NULL;
+    cuda->cuCtxGetCurrent(&current);
+    cuda->cuCtxSetCurrent(NULL);
+    int err = fj_device_open(cuda, params->cu_context, ordinal, ret_device);
+    cuda->cuCtxSetCurrent(current);
+    return err;
+}
+
 static int open_driver(struct fajit_ctx *ctx, const struct fj_cuda *cuda,
                        const struct fajit_ctx_params *params)
 {
@@ -369,6 +381,15 @@ static void forget_current(const struct fj_device *device)
         device->cuda->cuCtxSetCurrent(NULL);
 }
 
+// fajit_ctx_make_current's work undone, lest the thread keep a context that is no more.
+static void forget_current(const struct fj_device *device)
+{
+    CUcontext current;
+    if (device->retained && device->cuda->cuCtxGetCurrent(&current) == CUDA_SUCCESS &&
+        current == device->context)
+        device->cuda->cuCtxSetCurrent(NULL);
+}
+
 void fajit_ctx_destroy(struct fajit_ctx **ctx)
 {
     if (!ctx || !*ctx)
@@ -380,6 +401,8 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
     fj_tune_close(&(*ctx)->tune);
     if (jit->disk)
         fj_disk_close(&jit->disk);
+    if (atomic_load(&(*ctx)->made_current))
+        forget_current(&jit->device);
     if (atomic_load(&(*ctx)->made_current))
         forget_current(&jit->device);
     if (jit->has_device)

@@ -253,6 +253,23 @@ static void test_memory(void **state)
     check_error(fajit_mem_free(NULL, NULL), FAJIT_E_INVAL, "ctx is NULL");
 }
 
+static void test_making_current(void **state)
+{
+    struct world *w = *state;
+    struct fajit_ctx_params params = world_params(w);
+    struct fajit_ctx *ctx = NULL;
+    CUcontext now = NULL;
+    check_error(fajit_ctx_make_current(NULL), FAJIT_E_INVAL, "ctx is NULL");
+    assert_int_equal(fj_ctx_create(fake_cuda(), &params, &ctx), FAJIT_OK);
+    assert_int_equal(fajit_ctx_make_current(ctx), FAJIT_OK);
+    assert_int_equal(fake_cuda()->cuCtxGetCurrent(&now), CUDA_SUCCESS);
+    assert_ptr_equal(now, ctx->jit.device.context);
+    // Its context goes with it, so the next one made here must not find it current.
+    fajit_ctx_destroy(&ctx);
+    assert_int_equal(fake_cuda()->cuCtxGetCurrent(&now), CUDA_SUCCESS);
+    assert_null(now);
+}
+
 static int use_memory(struct fajit_ctx *ctx)
 {
     char host[16] = {0};
@@ -389,6 +406,7 @@ int main(void)
         TEST(test_workspace),
         TEST(test_driver_failures_of_a_launch),
         TEST(test_memory),
+        TEST(test_making_current),
         TEST(test_driver_failures_of_memory),
         TEST(test_timing),
         TEST(test_one_plan_launched_from_threads),
