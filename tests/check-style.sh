@@ -1,6 +1,7 @@
 #!/bin/sh
 # Blanks, tabs, final newlines; files of at most 450 lines (tests: 900, cases being tables) and
-# functions of at most 80 (kernels excepted: one is one function).
+# functions of at most 80 (kernels excepted: one is one function). Every environment variable read stands in
+# the README.
 set -eu
 cd "$1"
 max_function=80
@@ -40,6 +41,10 @@ bad=$(list_files | LC_ALL=C sort | while read -r file; do
                      print file ":" start ": a function of " NR - start - 1 " lines, more than " max
                  start = 0 }' "$file"
 done)
+
+bad="$bad$(grep -ohE '"FAJIT_[A-Z_]+"' src/ctx.c | tr -d '"' | sort -u | while read -r name; do
+    grep -q "^| .$name. |" README.md || echo "README.md: no row for the variable $name"
+done)"
 
 [ -z "$bad" ] || {
     echo "$bad"

@@ -101,8 +101,8 @@ int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
         tool_fail(NULL);
     if (err == FAJIT_E_NO_DEVICE && !options->device)
         fprintf(stderr,
-                "%s: without a GPU, use --arch sm_90 to render and compile, or --device emu to "
-                "run on the CPU\n",
+                "%s: without a GPU, --device emu runs on the CPU, and --arch sm_90 renders and "
+                "compiles without running\n",
                 tool_name);
     return err;
 }

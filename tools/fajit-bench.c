@@ -118,8 +118,8 @@ static int run_tour(struct fcase *c, const struct bench_options *options, const 
     printf("device    %s (%s)%s\n", device.name, device.arch,
            device.emulated ? ", emulated: the CPU executes the PTX" : "");
     printf("kernel    %s\n", fajit_plan_name(c->plan));
-    printf("          from %s; template %s, %s\n", tool_origin(info.origin), info.template_name,
-           info.config);
+    printf("          %s%s; template %s, %s\n", info.origin == FAJIT_FROM_COMPILE ? "" : "from ",
+           tool_origin(info.origin), info.template_name, info.config);
     tool_print_times(&info);
     printf("cost      %.4g GFLOP, %s at least, %d threads and %d bytes of shared memory per CTA\n",
            info.flops / 1e9, tool_bytes(info.bytes, bytes), info.threads, info.smem_bytes);

@@ -98,8 +98,8 @@ static int show_info(struct fajit_plan *plan)
     printf("shared memory %s per CTA\n", tool_bytes(info.smem_bytes, text));
     if (info.ctas_per_sm > 0)
         printf("occupancy     %d CTAs per SM\n", info.ctas_per_sm);
-    printf("image         %s, from %s\n", tool_bytes((double)info.image_bytes, text),
-           tool_origin(info.origin));
+    printf("image         %s, %s%s\n", tool_bytes((double)info.image_bytes, text),
+           info.origin == FAJIT_FROM_COMPILE ? "" : "from ", tool_origin(info.origin));
     print_cost(&info);
     tool_print_times(&info);
     return 0;

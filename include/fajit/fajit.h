@@ -62,7 +62,7 @@ enum fajit_status {
     FAJIT_E_NO_DEVICE = -10,    // no driver, no GPU, or a context without a device
     FAJIT_E_CAPTURE = -11,      // the stream is capturing and nothing ready was found
     FAJIT_E_CONTEXT_LOST = -12, // a kernel faulted; the CUDA context is unusable
-    FAJIT_E_BUSY = -13,         // no-wait effort: the compile is under way, ask again
+    FAJIT_E_BUSY = -13,         // reserved for plans that do not wait; not returned yet
 };
 
 // A short English name of a status; never NULL.
@@ -126,7 +126,7 @@ struct fajit_ctx_params {
     const char *cache_dir;    // default $XDG_CACHE_HOME/fajit or ~/.cache/fajit
     uint64_t cache_max_bytes; // soft cap of the user directory; default 1 GiB
     const char *template_dir; // looked into before the templates inside the library
-    const char *nvrtc_path;   // a libnvrtc to try first
+    const char *nvrtc_path;   // a libnvrtc, or its directory, to use instead of searching
     bool no_compile;          // never run NVRTC: cache hits only
     const char *dump_dir;     // every rendered source is also written here
     fajit_log_fn log;
