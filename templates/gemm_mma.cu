@@ -182,13 +182,13 @@ struct Fragments {
             }
         }
         //@else
-        // Four 8 x 8 tiles at a time. Of A, the second is the one below the first, the third the one
-        // to the right; of B, the second is the one below in the first half, the third the one to
-        // the right (lib/mma.cuh). Lane i gives the address of a row of tile i / 8 as it is stored.
-        const int near = lane % 16;                     // tiles 0 1 are stored below each other,
-        const int near_right = lane / 16 * 8;           // 2 3 to their right
-        const int far = lane / 16 * 8 + lane % 8;       // tiles 0 2 are stored below each other,
-        const int far_right = lane / 8 % 2 * 8;         // 1 3 to their right
+        // Four 8 x 8 tiles at a time (lib/mma.cuh). As multiplied, the second lies below the first;
+        // the third lies to the right. Stored transposed, it is the other way round. Lane i gives
+        // the address of a row of tile i / 8.
+        const int near = lane % 16;               // tiles 0 1 are stored below each other,
+        const int near_right = lane / 16 * 8;     // 2 3 to their right
+        const int far = lane / 16 * 8 + lane % 8; // tiles 0 2 are stored below each other,
+        const int far_right = lane / 8 % 2 * 8;   // 1 3 to their right
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
             //@if trans_a
@@ -247,8 +247,8 @@ __device__ __forceinline__ bool add_splits(float (&sums)[kTilesM][kTilesN][4], f
     }
     __threadfence();
     __syncthreads(); // all sums of this CTA can be seen
-    const bool last = __syncthreads_or(
-        threadIdx.x == 0 ? atomicAdd(&arrivals[tile], 1) == kSplits - 1 : 0);
+    const bool arrived = threadIdx.x == 0 && atomicAdd(&arrivals[tile], 1) == kSplits - 1;
+    const bool last = __syncthreads_or(arrived);
     if (!last)
         return false;
     __threadfence();
@@ -272,6 +272,7 @@ __device__ __forceinline__ bool add_splits(float (&sums)[kTilesM][kTilesN][4], f
 }
 
 //@end
+// clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     const Matrix a,       // (batch, m, k), or transposed
     const Matrix b,       // (batch, k, n), or transposed
@@ -282,6 +283,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     unsigned *const arrivals, // per tile, zero at launch
     //@end
     const Shape shape)
+// clang-format on
 {
     extern __shared__ uint4 smem[];
     const uint32 stages = smem_address(smem);

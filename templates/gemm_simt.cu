@@ -108,8 +108,10 @@ __device__ __forceinline__ void multiply_step(float (&sums)[8][8], const float *
         float b_values[8];
 #pragma unroll
         for (int i = 0; i < 8; i += 4) {
-            const float4 a4 = *reinterpret_cast<const float4 *>(a + k * kPitchA + i / 4 * (kBlockM / 2));
-            const float4 b4 = *reinterpret_cast<const float4 *>(b + k * kPitchB + i / 4 * (kBlockN / 2));
+            const float *const a_row = a + k * kPitchA + i / 4 * (kBlockM / 2);
+            const float *const b_row = b + k * kPitchB + i / 4 * (kBlockN / 2);
+            const float4 a4 = *reinterpret_cast<const float4 *>(a_row);
+            const float4 b4 = *reinterpret_cast<const float4 *>(b_row);
             a_values[i] = a4.x;
             a_values[i + 1] = a4.y;
             a_values[i + 2] = a4.z;
@@ -129,12 +131,14 @@ __device__ __forceinline__ void multiply_step(float (&sums)[8][8], const float *
     //@watch sums [block_m, block_n] grid_8x8 regs=8,8
 }
 
+// clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
     const Matrix a,       // (batch, m, k), or transposed
     const Matrix b,       // (batch, k, n), or transposed
     const OutputMatrix c, // (batch, m, n)
     const Epilogue e,     //
     const Shape shape)
+// clang-format on
 {
     extern __shared__ float4 smem[];
     float *strips = reinterpret_cast<float *>(smem); // of A, then of B: two pairs, used in turn

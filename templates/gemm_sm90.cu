@@ -182,8 +182,10 @@ __device__ __forceinline__ void fetch(uint32 box, const TensorMap &map, uint32 f
     if (kShared)
         tma_load_multicast(box, map, full, policy, ctas, c0, c1, c2);
     else
-        //@end
         tma_load(box, map, full, policy, c0, c1, c2);
+    //@else
+    tma_load(box, map, full, policy, c0, c1, c2);
+    //@end
 }
 
 // Fetches one of kParts parts of a tile of A or B with kSize rows or columns, from `i` on, at depth
@@ -230,7 +232,7 @@ __device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &rin
         load_part<kAlongKA, kBlockM, kClusterN>(smem.a(ring.slot), a_map, full, a_policy,
                                                 cluster_column, beside, tile.row0, k, tile.batch);
         load_part<kAlongKB, kLoadN, kClusterM>(smem.b(ring.slot), b_map, full, b_policy,
-                                                cluster_row, below, tile.column0, k, tile.batch);
+                                               cluster_row, below, tile.column0, k, tile.batch);
         ring.advance();
     }
 }
@@ -254,12 +256,14 @@ constexpr int kLeadBarrier = 8; // named barrier: it is
 
 //@end
 // A warpgroup: the sums of its 64 rows of a tile, [64, block_n] fp32 in the accumulator layout.
+// clang-format off
 __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> &ring,
                                               const Range &range, int warpgroup,
                                               //@if stagger
                                               int lead_step,
                                               //@end
                                               float (&sums)[kBlockN / 2])
+// clang-format on
 {
 #pragma unroll
     for (int i = 0; i < kBlockN / 2; ++i)
@@ -297,6 +301,7 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
 
 //@include lib/gemm_store.cuh
 
+// clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
     const __grid_constant__ TensorMap a_map, // 64 columns by block_m rows, or 64 rows, of A
     const __grid_constant__ TensorMap b_map, // the same of B
@@ -308,6 +313,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
     //@end
     const Epilogue e, //
     const Shape shape)
+// clang-format on
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     const Shared smem{smem_address(shared)};

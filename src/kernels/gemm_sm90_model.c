@@ -38,6 +38,7 @@ static int64_t div_up(int64_t a, int64_t b)
 #define CLOCKS_SPLIT_AREA 0.177 // .. for each element of the tile, ..
 #define CLOCKS_SPLIT_MEMORY 400 // .. and for each split, where memory sets the pace
 #define PRODUCT_SLOWNESS 1.2    // of the tensor cores, over their rate on paper
+#define UNEVEN_SLOWNESS 1.05    // more, where a tile's columns end within a panel
 #define L2_CLOCKS 0.0206        // of an SM per byte from L2, while all SMs read ..
 #define L2_CLOCKS_LEAST 0.0127  // .. and alone
 #define L2_MISALIGNED 1.47      // factor for rows that begin off 128 bytes
@@ -52,6 +53,8 @@ static double estimate_steps(const struct candidate *c, const struct fj_gemm_siz
 {
     double steps = (double)div_up(div_up(s->k, BLOCK_K), c->splitk);
     double products = c->bm / 64 * 4 * (c->bn / 2) * PRODUCT_SLOWNESS;
+    if (c->bn % 64 != 0)
+        products *= UNEVEN_SLOWNESS;
     double rows_a = (double)c->bm / c->clustern * (s->k % 64 ? L2_MISALIGNED : 1);
     double rows_b = (double)div_up(c->bn, 64) * 64 / c->cluster * (s->n % 64 ? L2_MISALIGNED : 1);
     double busy = ctas < gpu->sm_count ? (double)ctas / gpu->sm_count : 1;

@@ -16,21 +16,22 @@ __device__ __forceinline__ void copy_chunk(uint32 to, const element *from, int c
 {
     //@if turing || align < 4
     uint32 words[4] = {};
-    //@if align == 16
-    if (count == kChunk) {
+    //@if align >= 16
+    const bool whole = count == kChunk;
+    if (whole) {
         const uint4 chunk = *reinterpret_cast<const uint4 *>(from);
         words[0] = chunk.x;
         words[1] = chunk.y;
         words[2] = chunk.z;
         words[3] = chunk.w;
-    } else
+    }
+    //@else
+    constexpr bool whole = false; // a chunk is not aligned
     //@end
-    {
 #pragma unroll
-        for (int i = 0; i < kChunk; ++i) {
-            if (i < count)
-                words[i / 2] |= uint32(from[i].bits) << i % 2 * 16;
-        }
+    for (int i = 0; i < kChunk; ++i) {
+        if (!whole && i < count)
+            words[i / 2] |= uint32(from[i].bits) << i % 2 * 16;
     }
     asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(words[0]), "r"(words[1]),
                  "r"(words[2]), "r"(words[3])
@@ -45,7 +46,8 @@ __device__ __forceinline__ void copy_chunk(uint32 to, const element *from, int c
     const int bytes = count * int(sizeof(element));
     //@for part in 0..16/align
     asm volatile("cp.async.ca.shared.global [%0 + ${part * align}], [%1 + ${part * align}], "
-                 "${align}, %2;" ::"r"(to), "l"(from), "r"(min(max(bytes - $part * $align, 0), $align))
+                 "${align}, %2;" ::"r"(to),
+                 "l"(from), "r"(min(max(bytes - $part * $align, 0), $align))
                  : "memory");
     //@end
     //@end

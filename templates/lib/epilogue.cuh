@@ -100,8 +100,8 @@ struct Output {
 };
 
 // Two neighbouring elements of a row of C, the left one in an even column.
-__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row, int column,
-                                           float left, float right)
+__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row,
+                                           int column, float left, float right)
 {
     if (row >= out.m || column >= out.n)
         return;

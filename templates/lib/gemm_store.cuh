@@ -6,6 +6,7 @@
 
 // Writes 64 rows of C by way of shared memory, one panel of 64 columns after the other. `turn` is
 // the buffer to fill next.
+// clang-format off
 __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &c_map,
                                            const Epilogue &e,
                                            //@if direct
@@ -13,6 +14,7 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
                                            //@end
                                            const Tile &tile, int warpgroup, int &turn,
                                            const float (&sums)[kBlockN / 2])
+// clang-format on
 {
     const int lane = threadIdx.x % 32;
     const int warp = threadIdx.x / 32 % 4;

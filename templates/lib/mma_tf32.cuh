@@ -25,7 +25,8 @@ __device__ __forceinline__ uint32 to_tf32(float x)
     return y;
 }
 
-__device__ __forceinline__ void mma_16x8x8(float (&c)[4], const uint32 (&a)[4], const uint32 (&b)[2])
+__device__ __forceinline__ void mma_16x8x8(float (&c)[4], const uint32 (&a)[4],
+                                           const uint32 (&b)[2])
 {
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -55,7 +56,8 @@ template <int kCount> struct Operand {
 //@else
 // C += A B.
 //@end
-__device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a, const Operand<2> &b)
+__device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a,
+                                              const Operand<2> &b)
 {
     //@if math == tf32x3
     mma_16x8x8(c, a.small, b.big);

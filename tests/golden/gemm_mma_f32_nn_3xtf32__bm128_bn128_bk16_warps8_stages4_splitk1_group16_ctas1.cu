@@ -107,8 +107,8 @@ struct Output {
 };
 
 // Two neighbouring elements of a row of C, the left one in an even column.
-__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row, int column,
-                                           float left, float right)
+__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row,
+                                           int column, float left, float right)
 {
     if (row >= out.m || column >= out.n)
         return;
@@ -172,7 +172,8 @@ __device__ __forceinline__ uint32 to_tf32(float x)
     return y;
 }
 
-__device__ __forceinline__ void mma_16x8x8(float (&c)[4], const uint32 (&a)[4], const uint32 (&b)[2])
+__device__ __forceinline__ void mma_16x8x8(float (&c)[4], const uint32 (&a)[4],
+                                           const uint32 (&b)[2])
 {
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
                  "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -194,7 +195,8 @@ template <int kCount> struct Operand {
 
 // C += A B to about fp32's accuracy: three products of the halves, the smallest first. The fourth,
 // small times small, lies below the rounding of the sum. An infinity in A or B gives NaN.
-__device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a, const Operand<2> &b)
+__device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a,
+                                              const Operand<2> &b)
 {
     mma_16x8x8(c, a.small, b.big);
     mma_16x8x8(c, a.big, b.small);
@@ -288,17 +290,22 @@ struct Shape {
     int tiles; // batch * tiles_m * tiles_n
 };
 
-// Copies the boxes of A and B at depth k0 of a tile into a stage.
-__device__ __forceinline__ void copy_stage(uint32 stage, const Matrix &a, const Matrix &b,
-                                           const Shape &shape, const Tile &tile, int k0, int k_end)
+// Copies the box of A at depth k of a tile into a stage.
+__device__ __forceinline__ void copy_a(uint32 stage, const Matrix &a, const Shape &shape,
+                                       const Tile &tile, int k, int k_end)
+{
+    const element *const data = a.data + tile.batch * a.batch;
+    copy_box<kBlockM, kBlockK, kPitchA>(stage, data + tile.row0 * a.row + k, a.row,
+                                        shape.m - tile.row0, k_end - k);
+}
+
+__device__ __forceinline__ void copy_b(uint32 stage, const Matrix &b, const Shape &shape,
+                                       const Tile &tile, int k, int k_end)
 {
     const uint32 stage_b = stage + kElementsA * sizeof(element);
-    const element *const a_data = a.data + tile.batch * a.batch;
-    const element *const b_data = b.data + tile.batch * b.batch;
-    copy_box<kBlockM, kBlockK, kPitchA>(stage, a_data + tile.row0 * a.row + k0, a.row,
-                                        shape.m - tile.row0, k_end - k0);
-    copy_box<kBlockK, kBlockN, kPitchB>(stage_b, b_data + k0 * b.row + tile.column0, b.row,
-                                        k_end - k0, shape.n - tile.column0);
+    const element *const data = b.data + tile.batch * b.batch;
+    copy_box<kBlockK, kBlockN, kPitchB>(stage_b, data + k * b.row + tile.column0, b.row, k_end - k,
+                                        shape.n - tile.column0);
 }
 
 // What a warp multiplies in one step: its part of A and B, kStepK deep, as mma takes it.
@@ -344,6 +351,7 @@ struct Fragments {
     }
 };
 
+// clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
     gemm_mma_f32_nn_3xtf32__bm128_bn128_bk16_warps8_stages4_splitk1_group16_ctas1(
         const Matrix a,       // (batch, m, k), or transposed
@@ -351,6 +359,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         const OutputMatrix c, // (batch, m, n)
         const Epilogue e,     //
         const Shape shape)
+    // clang-format on
 {
     extern __shared__ uint4 smem[];
     const uint32 stages = smem_address(smem);
@@ -372,8 +381,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
 #pragma unroll
         for (int s = 0; s < kStages - 1; ++s) {
             const int k = k_begin + s * kBlockK;
-            if (k < k_end)
-                copy_stage(stages + s * kStageBytes, a, b, shape, tile, k, k_end);
+            if (k < k_end) {
+                copy_a(stages + s * kStageBytes, a, shape, tile, k, k_end);
+                copy_b(stages + s * kStageBytes, b, shape, tile, k, k_end);
+            }
             copy_commit(); // an empty group too: waiting counts groups
         }
         copy_wait<kStages - 2>();
@@ -385,10 +396,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
 #pragma unroll 1
         for (int k = k_begin; k < k_end; k += kBlockK) {
             const int k_next = k + (kStages - 1) * kBlockK;
-            if (k_next < k_end)
-                copy_stage(stages + free * kStageBytes, a, b, shape, tile, k_next, k_end);
-            copy_commit();
+            const uint32 stage_next = stages + free * kStageBytes;
             constexpr int kSteps = kBlockK / kStepK;
+            constexpr int kStepOfB = kSteps > 2 ? 1 : 0; // before the last one, which waits
 #pragma unroll
             for (int step = 0; step < kSteps; ++step) {
                 if (step == kSteps - 1) {
@@ -400,6 +410,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
                 fragments[(step + 1) % 2].load(stages + slot * kStageBytes,
                                                (step + 1) % kSteps * kStepK, warp_row, warp_column);
                 fragments[step % 2].multiply(sums);
+                // Copies are issued between products: at once they would keep the tensor cores
+                // waiting for addresses.
+                if (step == 0 && k_next < k_end)
+                    copy_a(stage_next, a, shape, tile, k_next, k_end);
+                if (step == kStepOfB) {
+                    if (k_next < k_end)
+                        copy_b(stage_next, b, shape, tile, k_next, k_end);
+                    copy_commit(); // an empty group too
+                }
             }
         }
         const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};

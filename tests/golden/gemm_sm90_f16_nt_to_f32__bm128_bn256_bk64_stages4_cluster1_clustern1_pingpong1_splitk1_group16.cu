@@ -1,8 +1,8 @@
 // Matrix product C = act(alpha A B + beta C + bias), TMA and wgmma.
 //
 //   fajit-inspect render gemm:f16,nt,out=f32,kernel=sm90,variant=persistent --arch sm_90 \
-//       --config bm=128,bn=256,bk=64,stages=4,cluster=2,clustern=1,pingpong=1 \
-//       --config splitk=1,group=8
+//       --config bm=128,bn=256,bk=64,stages=4,cluster=1,clustern=1,pingpong=1 \
+//       --config splitk=1,group=16
 //
 // One CTA: 384 threads, 196672 bytes of dynamic shared memory. One K block: 4194304 FLOPs, 49152
 // bytes.
@@ -20,9 +20,6 @@
 // The first warpgroup starts some steps ahead of the second. As both go equally fast, it stays
 // ahead: it writes C while the second has the tensor cores to itself, and the other way round.
 //
-// The CTAs of a cluster work on neighbouring tiles. Those below each other need the same B tile,
-// those beside each other the same A tile: each fetches a part of it for all, so that L2 is read
-// once. A stage is therefore empty only when every CTA of the cluster is done with it.
 //
 // Tiles are stored in panels: rows of 128 bytes, swizzled by TMA as wgmma expects (lib/wgmma.cuh).
 // Rows of a panel run along m or n where k is contiguous in memory, else along k.
@@ -31,13 +28,13 @@ constexpr int kBlockM = 128;        // rows of C in one tile, 64 per warpgroup t
 constexpr int kBlockN = 256;        // columns of C in one tile
 constexpr int kBlockK = 64;         // depth of one stage
 constexpr int kStages = 4;          // pairs of an A tile and a B tile in shared memory
-constexpr int kGroup = 8;           // rows of tiles that are walked together
+constexpr int kGroup = 16;          // rows of tiles that are walked together
 constexpr int kThreads = 384;       // per CTA: one warpgroup loads, block_m / 64 compute
 constexpr int kLoadRegisters = 24;  // of a thread of the loading warpgroup
 constexpr int kMathRegisters = 240; // of a thread that computes
-constexpr int kClusterM = 2;        // CTAs below each other in a cluster, which share their B tile
+constexpr int kClusterM = 1;        // CTAs below each other in a cluster, which share their B tile
 constexpr int kClusterN = 1;        // CTAs beside each other in a cluster, which share their A tile
-constexpr int kClusterSize = 2;     // CTAs of one cluster
+constexpr int kClusterSize = 1;     // CTAs of one cluster
 constexpr int kSmemBytes = 196672;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
@@ -125,8 +122,8 @@ struct Output {
 };
 
 // Two neighbouring elements of a row of C, the left one in an even column.
-__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row, int column,
-                                           float left, float right)
+__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row,
+                                           int column, float left, float right)
 {
     if (row >= out.m || column >= out.n)
         return;
@@ -178,35 +175,6 @@ __device__ __forceinline__ void mbarrier_arrive_expect(uint32 barrier, int bytes
 {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                  : "memory");
-}
-
-// %cluster_ctarank: which CTA of its cluster this one is.
-__device__ __forceinline__ int cluster_rank()
-{
-    uint32 rank;
-    asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-    return int(rank);
-}
-
-// mapa, then an arrival at the barrier with this address in another CTA of the cluster. It orders
-// no ordinary memory accesses: a release at cluster scope would cost a fence of all memory.
-__device__ __forceinline__ void mbarrier_arrive_remote(uint32 barrier, int cta)
-{
-    asm volatile("{\n\t"
-                 ".reg .b32 remote;\n\t"
-                 "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
-                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t"
-                 "}" ::"r"(barrier),
-                 "r"(cta)
-                 : "memory");
-}
-
-// barrier.cluster: every thread of every CTA of the cluster.
-__device__ __forceinline__ void cluster_sync()
-{
-    asm volatile("barrier.cluster.arrive.release.aligned;\n\t"
-                 "barrier.cluster.wait.acquire.aligned;" ::
-                     : "memory");
 }
 
 // mbarrier.try_wait.parity: true once the phase of that parity is complete; may sleep a while.
@@ -314,18 +282,6 @@ __device__ __forceinline__ void tma_load(uint32 box, const TensorMap &map, uint3
                  ".L2::cache_hint [%0], [%1, {%4, %5, %6}], [%2], %3;" ::"r"(box),
                  "l"(&map), "r"(barrier), "l"(policy), "r"(c0), "r"(c1), "r"(c2)
                  : "memory");
-}
-
-// The same box into the same place of every CTA of the cluster whose bit is set in `ctas`.
-__device__ __forceinline__ void tma_load_multicast(uint32 box, const TensorMap &map, uint32 barrier,
-                                                   uint64 policy, uint16 ctas, int c0, int c1,
-                                                   int c2)
-{
-    asm volatile(
-        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
-        ".multicast::cluster.L2::cache_hint [%0], [%1, {%5, %6, %7}], [%2], %3, %4;" ::"r"(box),
-        "l"(&map), "r"(barrier), "h"(ctas), "l"(policy), "r"(c0), "r"(c1), "r"(c2)
-        : "memory");
 }
 
 // Matrix products of a warpgroup, four warps (sm_90a): D[64, n] += A[64, k] B[k, n] with k = 16 for
@@ -575,10 +531,7 @@ template <bool kShared>
 __device__ __forceinline__ void fetch(uint32 box, const TensorMap &map, uint32 full, uint64 policy,
                                       uint16 ctas, int c0, int c1, int c2)
 {
-    if (kShared)
-        tma_load_multicast(box, map, full, policy, ctas, c0, c1, c2);
-    else
-        tma_load(box, map, full, policy, c0, c1, c2);
+    tma_load(box, map, full, policy, c0, c1, c2);
 }
 
 // Fetches one of kParts parts of a tile of A or B with kSize rows or columns, from `i` on, at depth
@@ -625,7 +578,7 @@ __device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &rin
         load_part<kAlongKA, kBlockM, kClusterN>(smem.a(ring.slot), a_map, full, a_policy,
                                                 cluster_column, beside, tile.row0, k, tile.batch);
         load_part<kAlongKB, kLoadN, kClusterM>(smem.b(ring.slot), b_map, full, b_policy,
-                                                cluster_row, below, tile.column0, k, tile.batch);
+                                               cluster_row, below, tile.column0, k, tile.batch);
         ring.advance();
     }
 }
@@ -634,18 +587,20 @@ __device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &rin
 __device__ __forceinline__ void release(const Shared &smem, int stage)
 {
     const int lane = threadIdx.x % 32;
-    if (lane < kClusterSize)
-        mbarrier_arrive_remote(smem.empty(stage), lane);
+    if (lane == 0)
+        mbarrier_arrive(smem.empty(stage));
 }
 
 constexpr int kLead = 2;        // steps that the first warpgroup is ahead
 constexpr int kLeadBarrier = 8; // named barrier: it is
 
 // A warpgroup: the sums of its 64 rows of a tile, [64, block_n] fp32 in the accumulator layout.
+// clang-format off
 __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> &ring,
                                               const Range &range, int warpgroup,
                                               int lead_step,
                                               float (&sums)[kBlockN / 2])
+// clang-format on
 {
 #pragma unroll
     for (int i = 0; i < kBlockN / 2; ++i)
@@ -678,6 +633,9 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
         release(smem, previous);
 }
 
+// How a warpgroup's sums leave gemm_sm90: [64, block_n] fp32 in the accumulator layout of
+// lib/wgmma.cuh.
+
 // Writes 64 rows of C from registers: a quad writes 32 bytes of a row.
 __device__ __forceinline__ void store_tile(const Epilogue &e, const Output &out, const Tile &tile,
                                            int warpgroup, const float (&sums)[kBlockN / 2])
@@ -692,30 +650,32 @@ __device__ __forceinline__ void store_tile(const Epilogue &e, const Output &out,
     }
 }
 
+// clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
-    gemm_sm90_f16_nt_to_f32__bm128_bn256_bk64_stages4_cluster2_clustern1_pingpong1_splitk1_group8(
+    gemm_sm90_f16_nt_to_f32__bm128_bn256_bk64_stages4_cluster1_clustern1_pingpong1_splitk1_group16(
         const __grid_constant__ TensorMap a_map, // 64 columns by block_m rows, or 64 rows, of A
         const __grid_constant__ TensorMap b_map, // the same of B
         const OutputMatrix c,                    // (batch, m, n)
         const Epilogue e,                        //
         const Shape shape)
+    // clang-format on
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     const Shared smem{smem_address(shared)};
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0); // the same in a warp: tell ptxas
     const int warpgroup = warp / 4 - 1;                            // -1: the producer's
-    const int rank = cluster_rank();
+    constexpr int rank = 0;
 
     if (threadIdx.x == 0) {
         for (int stage = 0; stage < kStages; ++stage) {
             mbarrier_init(smem.full(stage), 1);
-            mbarrier_init(smem.empty(stage), 4 * kWarpgroups * kClusterSize); // one per warp
+            mbarrier_init(smem.empty(stage), 4 * kWarpgroups); // one per warp
         }
         mbarrier_init_fence();
         tma_prefetch(a_map);
         tma_prefetch(b_map);
     }
-    cluster_sync();
+    __syncthreads();
 
     const Range range = step_range(shape, rank);
     Ring<kStages> ring;
@@ -739,6 +699,4 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
             store_tile(e, out, tile, warpgroup, sums);
         }
     }
-    __syncwarp();
-    cluster_sync(); // nothing may still be on its way into a CTA that is gone
 }

@@ -1,9 +1,9 @@
 // Matrix product C = act(alpha A B + beta C + bias), tensor cores through mma.sync.
 //
 //   fajit-inspect render gemm:bf16,nt,bias,act=gelu,kernel=mma,variant=v2 --arch sm_80 \
-//       --config bm=128,bn=256,bk=32,warps=8,stages=4,splitk=1,group=16,ctas=1
+//       --config bm=128,bn=256,bk=64,warps=8,stages=3,splitk=1,group=16,ctas=1
 //
-// One CTA: 256 threads, 122880 bytes of dynamic shared memory. One K block: 2097152 FLOPs, 24576
+// One CTA: 256 threads, 165888 bytes of dynamic shared memory. One K block: 4194304 FLOPs, 49152
 // bytes.
 //
 // C = A B on tensor cores (mma.sync). The warps of a CTA share a tile of C, and each keeps its part
@@ -19,15 +19,15 @@
 
 constexpr int kBlockM = 128;       // rows of C in one tile
 constexpr int kBlockN = 256;       // columns of C in one tile
-constexpr int kBlockK = 32;        // depth of one stage
-constexpr int kStages = 4;         // pairs of an A tile and a B tile in shared memory; 1: sm_75
+constexpr int kBlockK = 64;        // depth of one stage
+constexpr int kStages = 3;         // pairs of an A tile and a B tile in shared memory; 1: sm_75
 constexpr int kWarpsM = 2;         // warps below each other in a tile
 constexpr int kWarpsN = 4;         // warps beside each other in a tile
 constexpr int kGroup = 16;         // rows of tiles that are walked together
 constexpr int kSplits = 1;         // CTAs that share the depth of one tile
 constexpr int kCtas = 1;           // CTAs per SM that the registers must leave room for
 constexpr int kThreads = 256;      // per CTA
-constexpr int kSmemBytes = 122880; // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 165888; // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -121,8 +121,8 @@ struct Output {
 };
 
 // Two neighbouring elements of a row of C, the left one in an even column.
-__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row, int column,
-                                           float left, float right)
+__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row,
+                                           int column, float left, float right)
 {
     if (row >= out.m || column >= out.n)
         return;
@@ -295,17 +295,22 @@ struct Shape {
     int tiles; // batch * tiles_m * tiles_n
 };
 
-// Copies the boxes of A and B at depth k0 of a tile into a stage.
-__device__ __forceinline__ void copy_stage(uint32 stage, const Matrix &a, const Matrix &b,
-                                           const Shape &shape, const Tile &tile, int k0, int k_end)
+// Copies the box of A at depth k of a tile into a stage.
+__device__ __forceinline__ void copy_a(uint32 stage, const Matrix &a, const Shape &shape,
+                                       const Tile &tile, int k, int k_end)
+{
+    const element *const data = a.data + tile.batch * a.batch;
+    copy_box<kBlockM, kBlockK, kPitchA>(stage, data + tile.row0 * a.row + k, a.row,
+                                        shape.m - tile.row0, k_end - k);
+}
+
+__device__ __forceinline__ void copy_b(uint32 stage, const Matrix &b, const Shape &shape,
+                                       const Tile &tile, int k, int k_end)
 {
     const uint32 stage_b = stage + kElementsA * sizeof(element);
-    const element *const a_data = a.data + tile.batch * a.batch;
-    const element *const b_data = b.data + tile.batch * b.batch;
-    copy_box<kBlockM, kBlockK, kPitchA>(stage, a_data + tile.row0 * a.row + k0, a.row,
-                                        shape.m - tile.row0, k_end - k0);
-    copy_box<kBlockN, kBlockK, kPitchB>(stage_b, b_data + tile.column0 * b.row + k0, b.row,
-                                        shape.n - tile.column0, k_end - k0);
+    const element *const data = b.data + tile.batch * b.batch;
+    copy_box<kBlockN, kBlockK, kPitchB>(stage_b, data + tile.column0 * b.row + k, b.row,
+                                        shape.n - tile.column0, k_end - k);
 }
 
 // What a warp multiplies in one step: its part of A and B, kStepK deep, as mma takes it.
@@ -318,9 +323,9 @@ struct Fragments {
     {
         const int lane = threadIdx.x % 32;
         const uint32 stage_b = stage + kElementsA * sizeof(element);
-        // Four 8 x 8 tiles at a time. Of A, the second is the one below the first, the third the one
-        // to the right; of B, the second is the one below in the first half, the third the one to
-        // the right (lib/mma.cuh). Lane i gives the address of a row of tile i / 8 as it is stored.
+        // Four 8 x 8 tiles at a time (lib/mma.cuh). As multiplied, the second lies below the first;
+        // the third lies to the right. Stored transposed, it is the other way round. Lane i gives
+        // the address of a row of tile i / 8.
         const int near = lane % 16;               // tiles 0 1 are stored below each other,
         const int near_right = lane / 16 * 8;     // 2 3 to their right
         const int far = lane / 16 * 8 + lane % 8; // tiles 0 2 are stored below each other,
@@ -348,13 +353,15 @@ struct Fragments {
     }
 };
 
+// clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    gemm_mma_bf16_nt_bias_gelu__bm128_bn256_bk32_warps8_stages4_splitk1_group16_ctas1(
+    gemm_mma_bf16_nt_bias_gelu__bm128_bn256_bk64_warps8_stages3_splitk1_group16_ctas1(
         const Matrix a,       // (batch, m, k), or transposed
         const Matrix b,       // (batch, k, n), or transposed
         const OutputMatrix c, // (batch, m, n)
         const Epilogue e,     //
         const Shape shape)
+    // clang-format on
 {
     extern __shared__ uint4 smem[];
     const uint32 stages = smem_address(smem);
@@ -376,8 +383,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
 #pragma unroll
         for (int s = 0; s < kStages - 1; ++s) {
             const int k = k_begin + s * kBlockK;
-            if (k < k_end)
-                copy_stage(stages + s * kStageBytes, a, b, shape, tile, k, k_end);
+            if (k < k_end) {
+                copy_a(stages + s * kStageBytes, a, shape, tile, k, k_end);
+                copy_b(stages + s * kStageBytes, b, shape, tile, k, k_end);
+            }
             copy_commit(); // an empty group too: waiting counts groups
         }
         copy_wait<kStages - 2>();
@@ -389,10 +398,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
 #pragma unroll 1
         for (int k = k_begin; k < k_end; k += kBlockK) {
             const int k_next = k + (kStages - 1) * kBlockK;
-            if (k_next < k_end)
-                copy_stage(stages + free * kStageBytes, a, b, shape, tile, k_next, k_end);
-            copy_commit();
+            const uint32 stage_next = stages + free * kStageBytes;
             constexpr int kSteps = kBlockK / kStepK;
+            constexpr int kStepOfB = kSteps > 2 ? 1 : 0; // before the last one, which waits
 #pragma unroll
             for (int step = 0; step < kSteps; ++step) {
                 if (step == kSteps - 1) {
@@ -404,6 +412,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
                 fragments[(step + 1) % 2].load(stages + slot * kStageBytes,
                                                (step + 1) % kSteps * kStepK, warp_row, warp_column);
                 fragments[step % 2].multiply(sums);
+                // Copies are issued between products: at once they would keep the tensor cores
+                // waiting for addresses.
+                if (step == 0 && k_next < k_end)
+                    copy_a(stage_next, a, shape, tile, k_next, k_end);
+                if (step == kStepOfB) {
+                    if (k_next < k_end)
+                        copy_b(stage_next, b, shape, tile, k_next, k_end);
+                    copy_commit(); // an empty group too
+                }
             }
         }
         const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
