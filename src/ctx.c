@@ -104,7 +104,8 @@ static int check_words(const struct fajit_ctx_params *params)
         int value, max;
     } words[] = {{"device", (int)params->device, FAJIT_DEVICE_NONE},
                  {"cache_mode", (int)params->cache_mode, FAJIT_CACHE_OFF},
-                 {"log_level", (int)params->log_level, FAJIT_LOG_DEBUG}};
+                 {"log_level", (int)params->log_level, FAJIT_LOG_DEBUG},
+                 {"tune_mode", (int)params->tune_mode, FAJIT_TUNE_FORCE}};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (words[i].value < 0 || words[i].value > words[i].max)
             return fj_err(FAJIT_E_INVAL, "fajit_ctx_create: %s is %d; its enum has 0 to %d",
@@ -128,7 +129,8 @@ static int read_device(struct fajit_ctx_params *params)
     long ordinal = strtol(text, &end, 10);
     if (*end || ordinal < 0 || ordinal > 1023)
         return fj_err(FAJIT_E_INVAL, "FAJIT_DEVICE=%s is neither a device ordinal nor 'emu'", text);
-    params->device_ordinal = (int)ordinal;
+    if (params->device_ordinal == 0)
+        params->device_ordinal = (int)ordinal;
     return FAJIT_OK;
 }
 
@@ -197,18 +199,6 @@ static int imitate_arch(struct fj_jit *jit, const char *arch)
     jit->gpu.cc = cc;
     jit->want_ptx = true;
     return FAJIT_OK;
-}
-
-// An emulated GPU is asked for by name, so whichever happens to be current does not count.
-static int open_emulated(const struct fj_cuda *cuda, const struct fajit_ctx_params *params,
-                         int ordinal, struct fj_device *ret_device)
-{
-    CUcontext current = NULL;
-    cuda->cuCtxGetCurrent(&current);
-    cuda->cuCtxSetCurrent(NULL);
-    int err = fj_device_open(cuda, params->cu_context, ordinal, ret_device);
-    cuda->cuCtxSetCurrent(current);
-    return err;
 }
 
 // An emulated GPU is asked for by name, so whichever happens to be current does not count.
@@ -351,6 +341,7 @@ int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *p
     struct fajit_ctx *ctx = calloc(1, sizeof(*ctx));
     if (!ctx)
         return fj_err(FAJIT_E_NOMEM, "no memory for a context");
+    pthread_mutex_init(&ctx->mutex, NULL);
     err = open_parts(ctx, driver, &known);
     if (err) {
         fajit_ctx_destroy(&ctx);
@@ -381,15 +372,6 @@ static void forget_current(const struct fj_device *device)
         device->cuda->cuCtxSetCurrent(NULL);
 }
 
-// fajit_ctx_make_current's work undone, lest the thread keep a context that is no more.
-static void forget_current(const struct fj_device *device)
-{
-    CUcontext current;
-    if (device->retained && device->cuda->cuCtxGetCurrent(&current) == CUDA_SUCCESS &&
-        current == device->context)
-        device->cuda->cuCtxSetCurrent(NULL);
-}
-
 void fajit_ctx_destroy(struct fajit_ctx **ctx)
 {
     if (!ctx || !*ctx)
@@ -401,8 +383,6 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
     fj_tune_close(&(*ctx)->tune);
     if (jit->disk)
         fj_disk_close(&jit->disk);
-    if (atomic_load(&(*ctx)->made_current))
-        forget_current(&jit->device);
     if (atomic_load(&(*ctx)->made_current))
         forget_current(&jit->device);
     if (jit->has_device)

@@ -56,6 +56,9 @@ static void test_refused_params(void **state)
     params = none("sm_80");
     params.log_level = (enum fajit_log_level)9;
     check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "log_level is 9");
+    params = none("sm_80");
+    params.tune_mode = (enum fajit_tune_mode)5;
+    check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "tune_mode is 5");
     params = none("sm_100");
     params.device = FAJIT_DEVICE_EMULATED;
     check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "newer than the device");
@@ -201,6 +204,8 @@ static void test_misspelt_environment(void **state)
     fajit_ctx_destroy(&ctx);
     setenv("FAJIT_DEVICE", "3", 1);
     check_error(fj_ctx_create(fake_cuda(), NULL, &ctx), FAJIT_E_NO_DEVICE, "device 3");
+    const struct fajit_ctx_params given = {.struct_size = sizeof(given), .device_ordinal = 7};
+    check_error(fj_ctx_create(fake_cuda(), &given, &ctx), FAJIT_E_NO_DEVICE, "device 7");
 }
 
 // --- Log --------------------------------------------------------------------------------------
