@@ -15,9 +15,10 @@
 #define FILE_MAX_BYTES (256u << 20)
 
 static const char *const verdict_names[FJ_VERDICT_COUNT] = {
-    [FJ_VERDICT_BEST] = "best",     [FJ_VERDICT_TIMED] = "timed",   [FJ_VERDICT_SPILL] = "spill",
-    [FJ_VERDICT_WRONG] = "wrong",   [FJ_VERDICT_FAILED] = "failed", [FJ_VERDICT_FAULT] = "fault",
-    [FJ_VERDICT_TRYING] = "trying",
+    [FJ_VERDICT_BEST] = "best",     [FJ_VERDICT_TIMED] = "timed",
+    [FJ_VERDICT_SPILL] = "spill",   [FJ_VERDICT_WRONG] = "wrong",
+    [FJ_VERDICT_FAILED] = "failed", [FJ_VERDICT_FAULT] = "fault",
+    [FJ_VERDICT_TRYING] = "trying", [FJ_VERDICT_UNCHECKED] = "unchecked",
 };
 
 const char *fj_verdict_name(enum fj_verdict verdict)
@@ -273,6 +274,18 @@ static int compare_identity(const struct fj_record *a, const struct fj_record *b
     return order ? order : strcmp(a->nvrtc, b->nvrtc);
 }
 
+// Of what was noted within one second: a fault of its own outweighs a time, anything the note that
+// it was about to be tried.
+static int weight(enum fj_verdict verdict)
+{
+    static const int weights[FJ_VERDICT_COUNT] = {
+        [FJ_VERDICT_BEST] = 0,      [FJ_VERDICT_WRONG] = 1,  [FJ_VERDICT_FAULT] = 2,
+        [FJ_VERDICT_FAILED] = 3,    [FJ_VERDICT_SPILL] = 4,  [FJ_VERDICT_TIMED] = 5,
+        [FJ_VERDICT_UNCHECKED] = 6, [FJ_VERDICT_TRYING] = 7,
+    };
+    return weights[verdict];
+}
+
 // Everything counts, so that merging gives one file whatever the order of its inputs.
 static int compare_records(const void *left, const void *right)
 {
@@ -284,7 +297,7 @@ static int compare_records(const void *left, const void *right)
     if (a->time_s != b->time_s)
         return a->time_s > b->time_s ? -1 : 1;
     if (a->verdict != b->verdict)
-        return a->verdict < b->verdict ? -1 : 1;
+        return weight(a->verdict) < weight(b->verdict) ? -1 : 1;
     if (a->samples != b->samples)
         return a->samples > b->samples ? -1 : 1;
     return (a->median_us > b->median_us) - (a->median_us < b->median_us);

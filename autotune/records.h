@@ -13,14 +13,15 @@
 #include "base/gpu.h"
 
 enum fj_verdict {
-    FJ_VERDICT_BEST,   // chosen at the end of a search
-    FJ_VERDICT_TIMED,  // timed, and not chosen
-    FJ_VERDICT_SPILL,  // compiled, but it spills registers: not timed
-    FJ_VERDICT_WRONG,  // its output is wrong
-    FJ_VERDICT_FAILED, // does not compile, load or launch
-    FJ_VERDICT_FAULT,  // the launch faulted
-    FJ_VERDICT_TRYING, // written before its first launch; alone, it says that the process died
-                       // there
+    FJ_VERDICT_BEST,      // chosen at the end of a search
+    FJ_VERDICT_TIMED,     // timed, its output was right, and not chosen
+    FJ_VERDICT_UNCHECKED, // timed, and dropped before its output was looked at: never served
+    FJ_VERDICT_SPILL,     // compiled, but it spills registers: not timed
+    FJ_VERDICT_WRONG,     // its output is wrong
+    FJ_VERDICT_FAILED,    // does not compile, load or launch
+    FJ_VERDICT_FAULT,     // the launch faulted
+    FJ_VERDICT_TRYING,    // written before its first launch; alone, it says that the process died
+                          // there
     FJ_VERDICT_COUNT
 };
 

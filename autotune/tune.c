@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/thread.h"
 #include "codegen/store.h"
 #include "codegen/template.h"
 
 #define DIGESTS_MAX 32
+#define ANSWERS 64
 
 extern const struct fj_stored fj_bundled_files[];
 extern const int fj_bundled_count;
@@ -17,6 +19,15 @@ extern const int fj_bundled_count;
 struct digest {
     const struct fj_kernel_class *kernel;
     char text[FJ_DIGEST_TEXT];
+};
+
+// What was answered before, so that planning again costs no look-up.
+struct answer {
+    bool known;
+    char nvrtc[16];
+    struct fj_problem problem;
+    struct fj_choice choice;
+    struct fj_found found;
 };
 
 struct fj_tune {
@@ -32,6 +43,7 @@ struct fj_tune {
     bool loaded, sorted;
     struct digest digests[DIGESTS_MAX];
     int digest_count;
+    struct answer answers[ANSWERS]; // by a hash of the problem
     char (*seen)[FJ_TUNE_TEXT_MAX]; // problems fj_tune_is_new was asked about
     int seen_count;
 };
@@ -140,15 +152,51 @@ static struct fj_lookup lookup_of(struct fj_tune *tune, const char *nvrtc)
     };
 }
 
-int fj_tune_choose(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
-                   struct fj_choice *ret_choice, struct fj_found *ret_found)
+static struct answer *answer_of(struct fj_tune *tune, const struct fj_problem *problem)
 {
-    pthread_mutex_lock(&tune->mutex);
+    uint8_t sum[16];
+    fj_checksum(problem, sizeof(*problem), sum);
+    return &tune->answers[sum[0] % ANSWERS];
+}
+
+// Bytes between the members are zero in every problem that was parsed; were they not, the answer
+// would only be looked up again.
+static bool is_answer(const struct answer *answer, const struct fj_problem *problem,
+                      const char *nvrtc)
+{
+    return answer->known && strcmp(answer->nvrtc, nvrtc) == 0 &&
+           memcmp(&answer->problem, problem, sizeof(*problem)) == 0;
+}
+
+static int look_up(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
+                   struct answer *answer)
+{
     if (!tune->ignore)
         ready(tune);
     struct fj_lookup lookup = lookup_of(tune, nvrtc);
-    int err = fj_lookup_choose(&lookup, problem, ret_choice, ret_found);
-    ret_found->record = NULL; // not the caller's to keep: another thread may add records
+    answer->known = false;
+    int err = fj_lookup_choose(&lookup, problem, &answer->choice, &answer->found);
+    if (err)
+        return err;
+    answer->found.record = NULL; // not the caller's to keep: another thread may add records
+    memcpy(&answer->problem, problem, sizeof(*problem));
+    snprintf(answer->nvrtc, sizeof(answer->nvrtc), "%s", nvrtc);
+    answer->known = true;
+    return FAJIT_OK;
+}
+
+int fj_tune_choose(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
+                   struct fj_choice *ret_choice, struct fj_found *ret_found)
+{
+    int err = FAJIT_OK;
+    pthread_mutex_lock(&tune->mutex);
+    struct answer *answer = answer_of(tune, problem);
+    if (!is_answer(answer, problem, nvrtc))
+        err = look_up(tune, problem, nvrtc, answer);
+    if (err == 0) {
+        *ret_choice = answer->choice;
+        *ret_found = answer->found;
+    }
     pthread_mutex_unlock(&tune->mutex);
     return err;
 }
@@ -193,6 +241,7 @@ int fj_tune_keep(struct fj_tune *tune, const struct fj_record *records, int coun
     for (int i = 0; i < count; i++)
         fj_records_add(&tune->records, &records[i]);
     tune->sorted = false;
+    memset(tune->answers, 0, sizeof(tune->answers));
     pthread_mutex_unlock(&tune->mutex);
     if (!*tune->path || tune->read_only)
         return FAJIT_OK;
@@ -213,6 +262,7 @@ void fj_tune_add_text(struct fj_tune *tune, const char *name, const char *text, 
     load(tune);
     fj_records_parse(&tune->records, name, text, len, log_bad, tune);
     tune->sorted = false;
+    memset(tune->answers, 0, sizeof(tune->answers));
     pthread_mutex_unlock(&tune->mutex);
 }
 

@@ -33,23 +33,6 @@ struct tuner {
     int tried_count;
 };
 
-int fj_tuner_check_sizes(const struct fj_problem *problem)
-{
-    const struct fj_attn *a = &problem->attn;
-    const struct fj_gemm *g = &problem->gemm;
-    const bool gemm = problem->op == FAJIT_OP_GEMM;
-    const struct {
-        const char *word;
-        int64_t value;
-    } attn[] = {{"b", a->batch}, {"h", a->heads_q}, {"q", a->seq_q}, {"k", a->seq_k}},
-      matmul[] = {{"m", g->m}, {"n", g->n}, {"k", g->k}, {"m", g->m}};
-    for (int i = 0; i < 4; i++)
-        if ((gemm ? matmul[i].value : attn[i].value) <= 0)
-            return fj_err(FAJIT_E_INVAL, "tuning needs every size, and '%s' is open",
-                          gemm ? matmul[i].word : attn[i].word);
-    return FAJIT_OK;
-}
-
 // --- What the search asks for -----------------------------------------------------------------
 
 static int compile(void *user, int i, struct fj_search_facts *ret_facts)
@@ -142,7 +125,7 @@ static int time_one(void *user, int i, int samples, double *ret_us)
     };
     err = fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
     if (is_new && err == 0)
-        announce(t, i, FJ_VERDICT_TIMED, timing.median_us);
+        announce(t, i, FJ_VERDICT_UNCHECKED, timing.median_us);
     return err;
 }
 
@@ -159,7 +142,8 @@ static void fill_record(struct tuner *t, int i, struct fj_record *ret)
     char nvrtc[16];
     nvrtc_text(t->contenders[i].kernel, nvrtc);
     fj_tune_stamp(t->tune, &t->candidates.items[i].choice, nvrtc, ret);
-    ret->verdict = entry->verdict;
+    const bool unchecked = entry->verdict == FJ_VERDICT_TIMED && !entry->checked;
+    ret->verdict = unchecked ? FJ_VERDICT_UNCHECKED : entry->verdict;
     ret->median_us = entry->median_us;
     ret->p25_us = entry->p25_us;
     ret->p75_us = entry->p75_us;
@@ -412,15 +396,6 @@ static int run(struct tuner *t, const struct fj_problem *problem, struct fj_tune
 
 // --- The end ----------------------------------------------------------------------------------
 
-// Whether the caller left family, schedule and all knobs to the search.
-static bool is_open(const struct fj_problem *problem)
-{
-    bool open = !problem->family && !problem->variant;
-    for (int i = 0; i < FJ_KNOB_COUNT; i++)
-        open &= problem->fixed.v[i] == 0;
-    return open;
-}
-
 // "best" says that the search was allowed to end, and that everything was allowed to win.
 static void record_best(struct tuner *t, const struct fj_problem *problem,
                         const struct fj_tuner_result *result)
@@ -428,7 +403,7 @@ static void record_best(struct tuner *t, const struct fj_problem *problem,
     const struct fj_nvrtc *nvrtc = atomic_load(&t->jit->nvrtc);
     struct fj_record made;
     char version[16] = "";
-    if (!result->found || !result->finished || !is_open(problem))
+    if (!result->found || !result->finished || !fj_tuner_is_open(problem))
         return;
     if (nvrtc)
         snprintf(version, sizeof(version), "%d.%d", nvrtc->major, nvrtc->minor);

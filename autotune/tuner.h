@@ -38,4 +38,7 @@ int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_probl
 // FAJIT_E_INVAL names a size that is missing.
 int fj_tuner_check_sizes(const struct fj_problem *problem);
 
+// Whether the caller left family, schedule and all knobs to the search.
+bool fj_tuner_is_open(const struct fj_problem *problem);
+
 #endif

@@ -595,7 +595,9 @@ FAJIT_API int fajit_tune_why(struct fajit_ctx *ctx, const struct fajit_problem *
 // One line of the records.
 struct fajit_tune_record {
     const char *problem, *gpu, *kernel, *variant, *config; // all valid during the callback
-    const char *verdict; // "best", "timed", "spill", "wrong", "failed", "fault"
+    // "best"; "timed": right, and slower; "unchecked": dropped early; "spill", "wrong", "failed",
+    // "fault"; "trying": the process that tried it died. Planning follows the first two.
+    const char *verdict;
     const char *step;    // of the look-up: "exact", ..
     const char *digest, *nvrtc, *origin;
     double median_us, p25_us, p75_us;

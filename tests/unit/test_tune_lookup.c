@@ -125,6 +125,7 @@ static void test_impossible_records_are_passed_over(void **state)
     add(PROBLEM, "bm=17,bn=16", 1);            // the class refuses it
     add(PROBLEM, "bm=16,bn=16,nonsense=3", 1); // a knob of another version
     add(PROBLEM, "bm=16,bn=16", 1)->verdict = FJ_VERDICT_WRONG;
+    add(PROBLEM, "bm=48,bn=16", 1)->verdict = FJ_VERDICT_UNCHECKED;
     check_step(PROBLEM, FJ_STEP_HEURISTIC, FAKE_DEFAULT_BM);
     add(PROBLEM, "bm=32,bn=16", 9);
     check_step(PROBLEM, FJ_STEP_EXACT, 32);
@@ -172,8 +173,7 @@ static void test_prune_keeps_the_default_first_and_the_rules(void **state)
     assert_true(out.count >= 2 && out.count <= 10);
     assert_memory_equal(&out.items[0].choice.config, &first.config, sizeof(first.config));
     for (int i = 1; i < out.count; i++) {
-        assert_true(i == 1 ||
-                    out.items[i - 1].choice.kernel != out.items[i].choice.kernel ||
+        assert_true(i == 1 || out.items[i - 1].choice.kernel != out.items[i].choice.kernel ||
                     out.items[i - 1].predicted_us <= out.items[i].predicted_us);
         for (int j = 0; j < i; j++)
             assert_true(memcmp(&out.items[i].choice.config, &out.items[j].choice.config,

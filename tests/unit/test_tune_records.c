@@ -152,6 +152,26 @@ static void test_newest_of_a_subject_stays(void **state)
     fj_records_free(&records);
 }
 
+// Noted within one second: what is wrong with a configuration outweighs how fast it was.
+static void test_verdicts_of_one_second(void **state)
+{
+    (void)state;
+    const enum fj_verdict order[] = {FJ_VERDICT_TRYING, FJ_VERDICT_UNCHECKED, FJ_VERDICT_TIMED,
+                                     FJ_VERDICT_WRONG};
+    for (size_t last = 0; last < COUNT(order); last++) {
+        struct fj_records records = {0};
+        for (size_t i = 0; i <= last; i++) {
+            struct fj_record record = sample(PROBLEM, "bm=64", 5);
+            record.verdict = order[i];
+            fj_records_add(&records, &record);
+        }
+        fj_records_sort(&records);
+        assert_int_equal(records.count, 1);
+        assert_int_equal(records.items[0]->verdict, order[last]);
+        fj_records_free(&records);
+    }
+}
+
 static int count_lines(const char *path)
 {
     struct fj_records records = {0};
@@ -368,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_bad_lines_are_named_and_passed_over),
         cmocka_unit_test(test_foreign_file_is_refused),
         cmocka_unit_test(test_newest_of_a_subject_stays),
+        cmocka_unit_test(test_verdicts_of_one_second),
         cmocka_unit_test(test_writers_do_not_disturb_each_other),
         cmocka_unit_test(test_killed_writer_loses_nothing_else),
         cmocka_unit_test(test_torn_line_is_closed_by_the_next_writer),
