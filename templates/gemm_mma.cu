@@ -19,7 +19,8 @@
 //@switch act none|relu|gelu|silu  activation
 //@switch align int     bytes that pointers and strides are multiples of
 //@require threads == 32 * warps_m * warps_n
-//@require block_m % (16 * warps_m) == 0 && block_n % (16 * warps_n) == 0 && block_k % 16 == 0 && (block_k % 32 == 0 || dtype == f32)
+//@require block_m % (16 * warps_m) == 0 && block_n % (16 * warps_n) == 0
+//@require block_k % 16 == 0 && (block_k % 32 == 0 || dtype == f32)
 //@require (dtype == f32) == (math != none) && (stages > 1 || dtype == f16)
 //@let turing stages == 1
 //@let mma_k 16 - 8 * turing
