@@ -21,12 +21,6 @@ static const char *find_error(const char *nvrtc_log, int *ret_line)
     return NULL;
 }
 
-int fj_first_error_line(const char *nvrtc_log)
-{
-    int line;
-    return find_error(nvrtc_log, &line) ? line : 0;
-}
-
 int fj_compile_error(const struct fj_log *log, const struct fj_rendering *rendering,
                      const char *path, const char *nvrtc_log)
 {

@@ -10,7 +10,4 @@
 int fj_compile_error(const struct fj_log *log, const struct fj_rendering *rendering,
                      const char *path, const char *nvrtc_log);
 
-// First "NAME(LINE): error" in an NVRTC log; 0 when there is none.
-int fj_first_error_line(const char *nvrtc_log);
-
 #endif

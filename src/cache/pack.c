@@ -163,11 +163,6 @@ int64_t fj_pack_count(const struct fj_pack *pack)
     return (int64_t)pack->count;
 }
 
-const char *fj_pack_path(const struct fj_pack *pack)
-{
-    return pack->path;
-}
-
 int fj_pack_read(const struct fj_pack *pack, int64_t index, struct fj_buf *ret_bytes,
                  struct fj_entry *ret_entry)
 {

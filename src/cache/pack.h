@@ -17,7 +17,6 @@ void fj_pack_close(struct fj_pack **pack);
 
 uint64_t fj_pack_bytes(const struct fj_pack *pack); // of the file
 int64_t fj_pack_count(const struct fj_pack *pack);
-const char *fj_pack_path(const struct fj_pack *pack);
 
 // As fj_disk_get; a damaged entry is a miss.
 bool fj_pack_get(const struct fj_pack *pack, const struct fj_key *key, struct fj_buf *ret_bytes,

@@ -34,12 +34,3 @@ void fj_params_word(struct fj_params *params, const char *name, const char *word
     memcpy(param->word, word, len);
     param->word[len] = '\0';
 }
-
-const struct fj_param *fj_params_find(const struct fj_params *params, const char *name)
-{
-    for (int i = 0; i < params->count; i++) {
-        if (!strcmp(params->items[i].name, name))
-            return &params->items[i];
-    }
-    return NULL;
-}

@@ -22,6 +22,5 @@ struct fj_params {
 
 void fj_params_int(struct fj_params *params, const char *name, int64_t value);
 void fj_params_word(struct fj_params *params, const char *name, const char *word);
-const struct fj_param *fj_params_find(const struct fj_params *params, const char *name);
 
 #endif

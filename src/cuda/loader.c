@@ -200,12 +200,15 @@ int fj_nvrtc_open(const char *path, int driver_version, const struct fj_nvrtc **
 static bool report_spot(void *user, const struct fj_spot *spot)
 {
     struct fj_buf *text = user;
-    bool loaded = dlopen(spot->path, RTLD_NOW | RTLD_NOLOAD) != NULL;
+    void *handle = dlopen(spot->path, RTLD_NOW | RTLD_NOLOAD);
+    bool loaded = handle != NULL;
     static const char *const kinds[] = {
         [FJ_SPOT_LOADED] = "not loaded in this process",
         [FJ_SPOT_FILE] = "nothing there",
         [FJ_SPOT_SONAME] = "left to the dynamic loader",
     };
+    if (handle)
+        dlclose(handle); // the look at it, not the library
     const char *state = loaded ? "loaded" : spot->present ? "present" : kinds[spot->kind];
     fj_buf_printf(text, "  %s: %s\n", spot->path, state);
     return false;
