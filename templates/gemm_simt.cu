@@ -138,8 +138,8 @@ extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
     const OutputMatrix c, // (batch, m, n)
     const Epilogue e,     //
     const Shape shape)
-// clang-format on
 {
+    // clang-format on
     extern __shared__ float4 smem[];
     float *strips = reinterpret_cast<float *>(smem); // of A, then of B: two pairs, used in turn
     const int thread_row = threadIdx.x / (kBlockN / 8);
