@@ -359,8 +359,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         const OutputMatrix c, // (batch, m, n)
         const Epilogue e,     //
         const Shape shape)
-    // clang-format on
 {
+    // clang-format on
     extern __shared__ uint4 smem[];
     const uint32 stages = smem_address(smem);
     const int lane = threadIdx.x % 32;

@@ -247,8 +247,8 @@ extern "C" __global__ void __launch_bounds__(kThreads) gemm_simt_f32_nn__bm128_b
     const OutputMatrix c, // (batch, m, n)
     const Epilogue e,     //
     const Shape shape)
-// clang-format on
 {
+    // clang-format on
     extern __shared__ float4 smem[];
     float *strips = reinterpret_cast<float *>(smem); // of A, then of B: two pairs, used in turn
     const int thread_row = threadIdx.x / (kBlockN / 8);

@@ -658,8 +658,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         const OutputMatrix c,                    // (batch, m, n)
         const Epilogue e,                        //
         const Shape shape)
-    // clang-format on
 {
+    // clang-format on
     extern __shared__ __align__(1024) unsigned char shared[];
     const Shared smem{smem_address(shared)};
     const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0); // the same in a warp: tell ptxas
