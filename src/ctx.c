@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "emu/emu.h"
+#include "kernels/abi.h"
 
 // No version of a public struct will be larger; what is, was never set.
 #define STRUCT_BYTES_MAX 65536
@@ -26,15 +27,9 @@ int fj_take_struct(const char *name, const void *from, void *ret_to, size_t know
     int err = check_struct_size(name, given_bytes);
     if (err)
         return err;
-    const unsigned char *bytes = from;
-    for (size_t i = known_bytes; i < given_bytes; i++)
-        if (bytes[i])
-            return fj_err(FAJIT_E_INVAL,
-                          "struct %s: %zu bytes given, fajit %s knows %zu, and a field beyond them "
-                          "is set: the program needs a newer fajit",
-                          name, given_bytes, fajit_version(), known_bytes);
-    memset(ret_to, 0, known_bytes);
-    memcpy(ret_to, from, given_bytes < known_bytes ? given_bytes : known_bytes);
+    err = fj_abi_read(name, from, given_bytes, known_bytes, ret_to);
+    if (err)
+        return err;
     memcpy(ret_to, &known_bytes, sizeof(known_bytes));
     return FAJIT_OK;
 }

@@ -10,7 +10,7 @@ struct fajit_ctx {
     struct fj_jit jit;
     enum fajit_device_kind device_kind; // never DEFAULT
     bool emulated_check;
-    atomic_bool made_current; // by fajit_ctx_make_current, in whatever thread
+    atomic_bool made_current;       // by fajit_ctx_make_current, in whatever thread
     enum fajit_tune_mode tune_mode; // never DEFAULT
     struct fj_tune *tune;
     char *record_path; // FAJIT_RECORD; NULL: none
@@ -46,7 +46,8 @@ void fj_ctx_note_problem(struct fajit_ctx *ctx, const struct fj_problem *problem
 void fj_ctx_forget_problems(struct fajit_ctx *ctx);
 
 // Copies a caller's versioned struct into the library's: missing fields become zero.
-// FAJIT_E_INVAL when struct_size is 0, or when a newer caller set fields unknown here.
+// FAJIT_E_INVAL when struct_size is 0, FAJIT_E_UNSUPPORTED when a newer caller set fields that are
+// unknown here.
 int fj_take_struct(const char *name, const void *from, void *ret_to, size_t known_bytes);
 
 // Writes the library's struct into a caller's that may be shorter.
