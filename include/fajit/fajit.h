@@ -28,7 +28,8 @@
 // - Functions return FAJIT_OK (0) or a negative fajit_status. Outputs (`ret_x`, last) are
 //   untouched on failure, and fajit_last_error() has the sentence for a person.
 // - Every params struct starts with `struct_size` (set it to sizeof). Zero in any other field
-//   means its default. A struct need live only for the duration of the call.
+//   means its default. FAJIT_E_UNSUPPORTED when a field is set that only a newer fajit knows. A
+//   struct need live only for the duration of the call.
 // - `destroy` takes the address of the handle, sets it to NULL, and accepts NULL inside.
 // - Strings returned live as long as the handle they came from, unless said otherwise.
 // - Sizes in bytes end in `_bytes`, times in `_us`; strides and offsets count elements.
@@ -149,8 +150,8 @@ FAJIT_API void fajit_ctx_destroy(struct fajit_ctx **ctx);
 
 struct fajit_device_info {
     size_t struct_size;
-    char name[96];          // "NVIDIA H200"; "emulated h200" for the emulated device
-    char arch[16];          // what is compiled for: "sm_90a"
+    char name[96];          // "NVIDIA H200"; "NVIDIA H200 (emulated)"
+    char arch[16];          // what is compiled for: "sm_90a"; "compute_90a" when that is PTX
     int compute_capability; // 90 for 9.0
     int sm_count;
     int smem_per_block_bytes; // the opt-in limit
@@ -598,7 +599,7 @@ struct fajit_tune_record {
     // "best"; "timed": right, and slower; "unchecked": dropped early; "spill", "wrong", "failed",
     // "fault"; "trying": the process that tried it died. Planning follows the first two.
     const char *verdict;
-    const char *step;    // of the look-up: "exact", ..
+    const char *step; // of the look-up: "exact", ..
     const char *digest, *nvrtc, *origin;
     double median_us, p25_us, p75_us;
     int samples;
