@@ -165,6 +165,7 @@ static bool is_answer(const struct answer *answer, const struct fj_problem *prob
                       const char *nvrtc)
 {
     return answer->known && strcmp(answer->nvrtc, nvrtc) == 0 &&
+           // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): as said above
            memcmp(&answer->problem, problem, sizeof(*problem)) == 0;
 }
 
