@@ -165,6 +165,16 @@ static int refuse(const struct copy *copy, const char *verb, const struct part *
     return -1;
 }
 
+// An H200 writes whole 16 bytes, also past the end of the tensor's row: nobody wants that.
+static int refuse_ragged(const struct copy *copy, uint32_t bytes)
+{
+    snprintf(copy->text, copy->cap,
+             "the tensor copy writes %" PRIu32
+             " bytes of a row: the hardware writes whole 16 bytes, past the end of the tensor",
+             bytes);
+    return -1;
+}
+
 // Zeros, or the NaN an H200 fills with: these 16 bits again and again, whatever the type.
 static void fill_row(const struct copy *copy, uint8_t *row)
 {
@@ -212,6 +222,8 @@ int fj_emu_tma_store(const void *map, int rank, const int32_t *coords, const uin
         uint32_t bytes = part.high - part.low;
         if (!bytes)
             continue;
+        if (bytes % 16 != 0)
+            return refuse_ragged(&copy, bytes);
         if (!fj_emu_mem_find(part.address, bytes))
             return refuse(&copy, "writes", &part);
         for (uint32_t at = 0; at < width; at += 16)

@@ -12,6 +12,13 @@
 
 // --- Which problems ---------------------------------------------------------------------------
 
+// A tensor store writes whole 16 bytes: seen on an H200, where rows of C that end within 16 bytes
+// spoiled what lies behind them.
+static bool rows_are_whole(int64_t columns, enum fajit_dtype out)
+{
+    return columns * (int64_t)fajit_dtype_bytes(out) % 16 == 0;
+}
+
 static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
 {
     const struct fj_gemm *gemm = &problem->gemm;
@@ -197,6 +204,11 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
     fj_gemm_default(config, FJ_KNOB_stages, stages_that_fit(choice, gpu));
     choose_variant(gpu, choice);
     fj_gemm_default(config, FJ_KNOB_pingpong, default_pingpong(choice));
+    const struct fj_gemm *gemm = &choice->problem.gemm;
+    if (stores_by_tma(choice) && !rows_are_whole(gemm->n, gemm->out_dtype))
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "a row of C has %lld elements, and tensor stores write whole 16 bytes",
+                      (long long)gemm->n);
     return check_config(choice);
 }
 
@@ -291,6 +303,12 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
     int size = cluster_size(choice);
     struct fj_gemm_tiles tiles;
     fj_launch_init(ret);
+    if (stores_by_tma(choice) && !rows_are_whole(args->c.shape[2], gemm->out_dtype))
+        return fj_err(
+            FAJIT_E_INVAL,
+            "C has %lld columns, and this kernel writes whole 16 bytes of a row: plan with "
+            "n set, or with kernel=mma",
+            (long long)args->c.shape[2]);
     int r = fj_gemm_tiles_count(choice, args, FJ_CFG(&choice->config, cluster),
                                 FJ_CFG(&choice->config, clustern), &tiles);
     if (r < 0)

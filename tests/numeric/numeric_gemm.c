@@ -168,7 +168,11 @@ static void run_text(struct fajit_ctx *ctx, const struct settings *settings, con
         apply_run(rows[i], seed + (uint64_t)i, &sized, &options);
         double flops =
             2.0 * (double)(sized.gemm.batch * sized.gemm.m * sized.gemm.n) * (double)sized.gemm.k;
-        if (flops <= settings->max_flops)
+        if (flops > settings->max_flops)
+            continue;
+        if (fajit_problem_check(ctx, &sized) == FAJIT_E_UNSUPPORTED)
+            totals->skipped++; // rows of C that no tensor store can write
+        else
             run_case(ctx, text, &sized, &options, totals);
     }
 }

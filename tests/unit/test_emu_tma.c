@@ -171,7 +171,7 @@ static void test_store(void **state)
                 .type = CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
                 .rank = 4,
                 .size = 2,
-                .dims = {100, 33, 4, 2},
+                .dims = {104, 33, 4, 2},
                 .box = {swizzle ? 8u << swizzle : 64, 16, 3, 2},
                 .swizzle = (CUtensorMapSwizzle)swizzle,
             };
@@ -196,6 +196,30 @@ static void test_store(void **state)
             assert_int_equal(inside, 0); // nothing was written beside the box
             fj_emu_mem_free(t.address);
         }
+}
+
+// An H200 writes whole 16 bytes: a row that ends within 16 would spoil what follows it.
+static void test_ragged_store_is_refused(void **state)
+{
+    (void)state;
+    _Alignas(128) uint8_t smem[1024] = {0};
+    struct tensor t = {
+        .type = CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        .rank = 2,
+        .size = 2,
+        .dims = {20, 4},
+        .box = {16, 4},
+    };
+    char text[512] = "";
+    make_tensor(&t);
+    const int32_t inside[] = {0, 0}, at_the_end[] = {16, 0};
+    assert_int_equal(
+        fj_emu_tma_store(&t.map, 2, inside, smem, BASE, FJ_EMU_REDUCE_NONE, text, sizeof(text)), 0);
+    assert_int_equal(
+        fj_emu_tma_store(&t.map, 2, at_the_end, smem, BASE, FJ_EMU_REDUCE_NONE, text, sizeof(text)),
+        -1);
+    assert_non_null(strstr(text, "8 bytes of a row"));
+    fj_emu_mem_free(t.address);
 }
 
 static void test_reduce(void **state)
@@ -367,10 +391,10 @@ static void test_bulk_reduce(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_load),        cmocka_unit_test(test_load_types_and_steps),
-        cmocka_unit_test(test_store),       cmocka_unit_test(test_reduce),
-        cmocka_unit_test(test_faults),      cmocka_unit_test(test_encode_limits),
-        cmocka_unit_test(test_bulk_reduce),
+        cmocka_unit_test(test_load),          cmocka_unit_test(test_load_types_and_steps),
+        cmocka_unit_test(test_store),         cmocka_unit_test(test_ragged_store_is_refused),
+        cmocka_unit_test(test_reduce),        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_encode_limits), cmocka_unit_test(test_bulk_reduce),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
