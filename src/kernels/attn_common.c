@@ -39,6 +39,12 @@ void fj_attn_meaning(const struct fj_choice *choice, struct fj_buf *ret)
         fj_buf_printf(ret, "_dv%d", attn->head_dim_v);
     if (attn->causal != FAJIT_CAUSAL_NONE)
         fj_buf_puts(ret, attn->causal == FAJIT_CAUSAL_TOP_LEFT ? "_causaltl" : "_causal");
+    if (attn->seqlens_q && attn->seqlens_k)
+        fj_buf_puts(ret, "_seqlens");
+    else if (attn->seqlens_q || attn->seqlens_k)
+        fj_buf_puts(ret, attn->seqlens_q ? "_seqlensq" : "_seqlensk");
+    if (attn->lse)
+        fj_buf_puts(ret, "_lse");
 }
 
 // Pairs of a query and a key it sees, of one head.

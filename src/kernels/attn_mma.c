@@ -335,6 +335,13 @@ static int bind_v1(const struct fj_choice *choice, const struct fj_gpu *gpu, int
     return fj_attn_launch_finish(choice, args->q.shape[0] * args->q.shape[1], ret);
 }
 
+static void meaning(const struct fj_choice *choice, struct fj_buf *ret)
+{
+    fj_attn_meaning(choice, ret);
+    if (choice->problem.attn.align_bytes < 16)
+        fj_buf_printf(ret, "_align%d", choice->problem.attn.align_bytes);
+}
+
 const struct fj_kernel_class fj_class_attn_fwd_mma = {
     .name = "attn_fwd_mma",
     .template_name = "attn_fwd_mma.cu",
@@ -344,7 +351,7 @@ const struct fj_kernel_class fj_class_attn_fwd_mma = {
     .check = check,
     .configure = configure,
     .params = params,
-    .meaning = fj_attn_meaning,
+    .meaning = meaning,
     .threads = threads,
     .smem_bytes = smem_bytes,
     .cost = cost,
@@ -362,7 +369,7 @@ const struct fj_kernel_class fj_class_attn_fwd_mma_v1 = {
     .check = check_v1,
     .configure = configure_v1,
     .params = params,
-    .meaning = fj_attn_meaning,
+    .meaning = meaning,
     .threads = threads,
     .smem_bytes = smem_bytes,
     .cost = cost,

@@ -94,6 +94,8 @@ void fj_gemm_meaning(const struct fj_choice *choice, struct fj_buf *ret)
         fj_buf_puts(ret, "_bias");
     if (gemm->act != FAJIT_ACT_NONE)
         fj_buf_printf(ret, "_%s", act_words[gemm->act]);
+    if (gemm->align_bytes < 16)
+        fj_buf_printf(ret, "_align%d", gemm->align_bytes);
 }
 
 void fj_gemm_cost(const struct fj_choice *choice, struct fj_cost *ret)

@@ -263,7 +263,7 @@ __device__ __forceinline__ void store_tile(const float (&O)[kRows][kColumns],
 
 // clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    attn_fwd_simt_bf16_d128_causal__bm32_bn32_ctas1(
+    attn_fwd_simt_bf16_d128_causal_seqlens_lse__bm32_bn32_ctas1(
         const element *__restrict__ q_data, // (batch, heads, seq_q, head_dim)
         const element *__restrict__ k_data, // (batch, heads / group, seq_k, head_dim)
         const element *__restrict__ v_data, // (batch, heads / group, seq_k, head_dim_v)

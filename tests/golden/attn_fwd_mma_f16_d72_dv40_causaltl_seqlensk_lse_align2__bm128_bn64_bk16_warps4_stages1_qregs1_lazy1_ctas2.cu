@@ -515,7 +515,7 @@ static_assert(kSmemBytes == (kBytesLoop > kBytesO ? kBytesLoop : kBytesO),
 
 // clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    attn_fwd_mma_f16_d72_dv40_causaltl__bm128_bn64_bk16_warps4_stages1_qregs1_lazy1_ctas2(
+    attn_fwd_mma_f16_d72_dv40_causaltl_seqlensk_lse_align2__bm128_bn64_bk16_warps4_stages1_qregs1_lazy1_ctas2(
         const element *__restrict__ q_data, // (batch, heads, seq_q, head_dim)
         const element *__restrict__ k_data, // (batch, heads / group, seq_k, head_dim)
         const element *__restrict__ v_data, // (batch, heads / group, seq_k, head_dim_v)
