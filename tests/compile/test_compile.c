@@ -15,7 +15,7 @@
 
 #define SKIP 77
 #define CUBINS_MAX 120
-#define JOBS_MAX 4000
+#define JOBS_MAX 80000 // the full cross of 12 architectures has 61000
 
 static const char *const attn_kernels[] = {
     "kernel=simt,variant=v2", "kernel=simt,variant=v1",        "kernel=simt,variant=persistent",
