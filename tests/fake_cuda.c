@@ -149,8 +149,29 @@ static CUresult destroy(const void *handle, enum kind kind, CUresult injected)
     struct object *object = find(handle, kind);
     if (!object)
         return CUDA_ERROR_INVALID_HANDLE;
+    pthread_mutex_lock(&lock);
     object->kind = DEAD;
+    pthread_mutex_unlock(&lock);
     return injected;
+}
+
+// A function goes with its module.
+static void own(struct object *function, struct object *module)
+{
+    pthread_mutex_lock(&lock);
+    function->counted = false;
+    function->owner = module;
+    pthread_mutex_unlock(&lock);
+}
+
+static void destroy_functions(const struct object *module)
+{
+    pthread_mutex_lock(&lock);
+    for (struct object *object = objects; object; object = object->next) {
+        if (object->kind == FUNCTION && object->owner == module)
+            object->kind = DEAD;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 static struct object *find_memory(CUdeviceptr address, size_t bytes)

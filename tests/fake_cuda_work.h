@@ -22,10 +22,7 @@ static CUresult fake_cuModuleUnload(CUmodule module)
 {
     CUresult injected = enter(FN_cuModuleUnload);
     NEED(in_context());
-    for (struct object *object = objects; object; object = object->next) {
-        if (object->kind == FUNCTION && object->owner == (struct object *)module)
-            object->kind = DEAD;
-    }
+    destroy_functions((struct object *)module);
     return destroy(module, MODULE, injected);
 }
 
@@ -38,8 +35,7 @@ static CUresult fake_cuModuleGetFunction(CUfunction *ret_function, CUmodule modu
     if (fake.kernel_name && strcmp(fake.kernel_name, name) != 0)
         return CUDA_ERROR_NOT_FOUND;
     struct object *function = create(FUNCTION);
-    function->counted = false; // goes with its module
-    function->owner = (struct object *)module;
+    own(function, (struct object *)module);
     *ret_function = (CUfunction)function;
     return CUDA_SUCCESS;
 }

@@ -28,7 +28,7 @@ int fj_ptx_type_bits(const char *type, size_t len)
 static void put_element(uint8_t *data, uint64_t at, uint64_t value, int bytes)
 {
     for (int i = 0; i < bytes; i++)
-        data[at + (uint64_t)i] = (uint8_t)(value >> (8 * i));
+        data[at + (uint64_t)i] = i < 8 ? (uint8_t)(value >> (8 * i)) : 0; // .b128 has 16 bytes
 }
 
 static uint64_t element_bits(struct fj_ptx_parser *p, int bytes)

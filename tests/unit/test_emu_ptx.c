@@ -54,6 +54,17 @@ static void test_module(void **state)
     fj_ptx_free(m);
 }
 
+static void test_wide_initialiser(void **state)
+{
+    (void)state;
+    struct fj_ptx_module *m =
+        parse(".version 9.0\n.target sm_90\n.address_size 64\n.global .b128 wide = 258;\n");
+    static const uint8_t wide[16] = {2, 1};
+    assert_int_equal(m->vars[0].bytes, 16);
+    assert_memory_equal(m->vars[0].init, wide, 16);
+    fj_ptx_free(m);
+}
+
 static void test_entry(void **state)
 {
     (void)state;
@@ -176,8 +187,10 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_module), cmocka_unit_test(test_entry),  cmocka_unit_test(test_body),
-        cmocka_unit_test(test_labels), cmocka_unit_test(test_errors), cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_module), cmocka_unit_test(test_wide_initialiser),
+        cmocka_unit_test(test_entry),  cmocka_unit_test(test_body),
+        cmocka_unit_test(test_labels), cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
