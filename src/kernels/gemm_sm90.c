@@ -254,18 +254,21 @@ static size_t workspace_bytes(const struct fj_choice *choice, const struct fj_gp
     return 0;
 }
 
-// A matrix of a batch, innermost dimension first. A dimension of size 1 has no stride of its own,
-// and an empty one cannot be mapped: the kernel does not read it then.
+// A matrix of a batch, innermost dimension first. A dimension of size 1 has no stride of its own.
+// An empty matrix (K = 0) cannot be mapped, nor need its strides be whole 16 bytes: one element
+// stands in, which the kernel does not read.
 static struct fj_tensor_map map_of(const struct fj_view *view, enum fajit_dtype dtype, void *data,
                                    int box_rows)
 {
     uint64_t element = fajit_dtype_bytes(dtype);
-    uint64_t columns = view->shape[2] ? (uint64_t)view->shape[2] : 1;
-    uint64_t rows = view->shape[1] ? (uint64_t)view->shape[1] : 1;
+    bool empty = !view->shape[1] || !view->shape[2];
+    uint64_t columns = empty ? 1 : (uint64_t)view->shape[2];
+    uint64_t rows = empty ? 1 : (uint64_t)view->shape[1];
     uint64_t row_bytes = (columns * element + 15) / 16 * 16;
-    if (view->stride[1])
+    if (view->stride[1] && !empty)
         row_bytes = (uint64_t)view->stride[1] * element;
-    uint64_t matrix_bytes = view->stride[0] ? (uint64_t)view->stride[0] * element : row_bytes;
+    uint64_t matrix_bytes =
+        view->stride[0] && !empty ? (uint64_t)view->stride[0] * element : row_bytes;
     return (struct fj_tensor_map){
         .dtype = dtype,
         .rank = 3,

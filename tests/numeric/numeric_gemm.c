@@ -120,6 +120,11 @@ static void report(const char *text, const struct fajit_problem *problem,
     static const char *const storage_names[] = {"compact", "padded", "packed", "offset"};
     static const char *const value_names[] = {"normal", "extreme", "integers", "dirty"};
     const struct fajit_gemm_desc *p = &problem->gemm;
+    if (p->k == 0) { // no problem text spells an empty K
+        printf("FAIL %s, K = 0: %s\n  repeat: this program, --seed %" PRIu64 "\n", text, message,
+               options->seed);
+        return;
+    }
     printf("FAIL %s: %s\n  repeat: fajit-bench verify %s,b%lld,m%lld,n%lld,k%lld --seed %" PRIu64
            " --storage %s --values %s --full\n",
            text, message, text, (long long)p->batch, (long long)p->m, (long long)p->n,
@@ -150,6 +155,19 @@ static void run_case(struct fajit_ctx *ctx, const char *text, const struct fajit
         report(text, problem, options, err ? fajit_last_error() : result.message);
 }
 
+// K = 0: C is beta C and the epilogue, whatever the strides of the empty A and B.
+static void run_empty(struct fajit_ctx *ctx, const char *text, const struct fajit_problem *problem,
+                      uint64_t seed, struct totals *totals)
+{
+    struct fajit_problem sized = *problem;
+    sized.gemm.m = 40;
+    sized.gemm.n = 72;
+    sized.gemm.batch = 2;
+    struct case_options options = {
+        .seed = seed, .storage = CASE_COMPACT, .values = CASE_INTEGERS, .full = true};
+    run_case(ctx, text, &sized, &options, totals);
+}
+
 static void run_text(struct fajit_ctx *ctx, const struct settings *settings, const char *text,
                      uint64_t seed, struct totals *totals)
 {
@@ -161,6 +179,7 @@ static void run_text(struct fajit_ctx *ctx, const struct settings *settings, con
         totals->failed++;
         return;
     }
+    run_empty(ctx, text, &problem, seed, totals);
     int axes = run_counts(counts);
     int total = pairwise(counts, axes, seed, rows, RUNS_MAX);
     for (int i = 0; i < total && i < settings->runs; i++) {
