@@ -278,7 +278,7 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
                       "the plan packs %d query heads of one KV head, the tensors "
                       "have another ratio",
                       pack_group(choice));
-    struct sizes sizes;
+    struct sizes sizes = {0};
     fj_launch_init(ret);
     int64_t elements = args->q.shape[0] * args->q.shape[1] * args->q.shape[2];
     if (elements == 0)
