@@ -102,8 +102,10 @@ static int declare(struct fj_parse *parse, const struct fj_symbol *symbol, int *
         return fj_parse_fail(parse, "%.*s is declared already, as something else", symbol->name.n,
                              symbol->name.p);
     if (index < 0) {
+        struct fj_symbol named = *symbol;
+        snprintf(named.text, sizeof(named.text), "%.*s", symbol->name.n, symbol->name.p);
         index = fj_symbols_count(symbols);
-        fj_buf_append(&symbols->items, symbol, sizeof(*symbol));
+        fj_buf_append(&symbols->items, &named, sizeof(named));
     }
     *ret_index = index;
     return symbols->items.failed ? out_of_memory(parse) : FAJIT_OK;
@@ -159,38 +161,26 @@ static int do_switch(struct fj_parse *parse, struct fj_str args)
     return status ? status : add_op(parse, op);
 }
 
+// A constant that was declared before takes its value from here, not from the caller.
+static bool compute_constant(struct fj_parse *parse, struct fj_str name, int *ret_index)
+{
+    struct fj_symbols *symbols = &parse->tmpl->symbols;
+    int index = fj_symbols_find(symbols, name);
+    if (index < 0 || fj_symbols_at(symbols, index)->kind != FJ_SYMBOL_CONST)
+        return false;
+    ((struct fj_symbol *)symbols->items.data)[index].computed = true;
+    *ret_index = index;
+    return true;
+}
+
 static int do_let(struct fj_parse *parse, struct fj_str args)
 {
     struct fj_symbol symbol = {.kind = FJ_SYMBOL_LET, .name = fj_str_token(&args)};
     struct fj_op op = {.kind = FJ_OP_LET, .text = args};
-    int status = declare(parse, &symbol, &op.symbol);
+    int status = compute_constant(parse, symbol.name, &op.symbol)
+                     ? FAJIT_OK
+                     : declare(parse, &symbol, &op.symbol);
     return status ? status : add_op(parse, op);
-}
-
-static int do_tune(struct fj_parse *parse, struct fj_str args)
-{
-    struct fj_tune_line tune = {0};
-    struct fj_str name = fj_str_token(&args);
-    if (!fj_str_is_name(name) || !args.n)
-        return fj_parse_fail(parse, "a search space is written //@tune name value value ..");
-    while (args.n) {
-        struct fj_str token = fj_str_token(&args);
-        char *end, text[24];
-        snprintf(text, sizeof(text), "%.*s", token.n, token.p);
-        long long value = strtoll(text, &end, 10);
-        if (*end || token.n >= (int)sizeof(text) || tune.count == 16)
-            return fj_parse_fail(parse, "//@tune takes up to 16 integers");
-        tune.values[tune.count++] = value;
-    }
-    char *copy = strndup(name.p, (size_t)name.n);
-    if (!copy)
-        return out_of_memory(parse);
-    tune.name = copy;
-    fj_buf_append(&parse->tmpl->tunes, &tune, sizeof(tune));
-    if (!parse->tmpl->tunes.failed)
-        return FAJIT_OK;
-    free(copy);
-    return out_of_memory(parse);
 }
 
 // --- Structure ---
@@ -319,7 +309,7 @@ static const struct {
 } directives[] = {
     {"const", do_const}, {"switch", do_switch},   {"require", do_require}, {"prelude", do_prelude},
     {"if", do_if},       {"elif", do_elif},       {"else", do_else},       {"end", do_end},
-    {"for", do_for},     {"include", do_include}, {"let", do_let},         {"tune", do_tune},
+    {"for", do_for},     {"include", do_include}, {"let", do_let},         {"tune", fj_parse_tune},
     {"watch", do_watch},
 };
 
@@ -386,7 +376,8 @@ static int parse_structure(struct fj_parse *parse)
 static int parse_units(struct fj_template *tmpl)
 {
     struct fj_parse parse = {.tmpl = tmpl};
-    struct fj_symbol kernel_name = {.kind = FJ_SYMBOL_SYMBOL, .name = {"kernel_name", 11}};
+    struct fj_symbol kernel_name = {
+        .kind = FJ_SYMBOL_SYMBOL, .name = {"kernel_name", 11}, .text = "kernel_name"};
     fj_buf_append(&tmpl->symbols.items, &kernel_name, sizeof(kernel_name));
     for (int i = 0; i < tmpl->unit_count; i++) { // grows as inclusions are met
         parse.unit = &tmpl->units[i];
@@ -405,7 +396,7 @@ static int parse_units(struct fj_template *tmpl)
         if (status)
             return status;
     }
-    return FAJIT_OK;
+    return fj_parse_check_tunes(tmpl);
 }
 
 int fj_template_parse(const char *override_dir, const char *name, struct fj_template **ret)

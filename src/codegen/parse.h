@@ -26,6 +26,10 @@ int fj_parse_fail(const struct fj_parse *parse, const char *fmt, ...) FJ_PRINTF(
 // Puts "file:line" before the recorded sentence, unless status is FAJIT_OK.
 int fj_parse_place(const struct fj_parse *parse, int status);
 
+// //@tune, and what can be said of these lines only when every declaration is known.
+int fj_parse_tune(struct fj_parse *parse, struct fj_str args);
+int fj_parse_check_tunes(const struct fj_template *tmpl);
+
 // Second pass over parse->unit: expressions, holes, watches.
 int fj_parse_contents(struct fj_parse *parse);
 

@@ -86,6 +86,9 @@ static int set_params(struct render *r)
         int status = check_param(fj_symbols_at(symbols, index), param);
         if (status)
             return fj_err_context(status, "%s:1", file);
+        if (fj_symbols_at(symbols, index)->computed)
+            return fj_err(FAJIT_E_TEMPLATE, "%s:1: %s is computed by the template: do not give it",
+                          file, param->name);
         struct fj_str word = {param->word, (int)strlen(param->word)};
         r->values[index] = (struct fj_value){true, param->is_word, param->value, word};
     }
@@ -96,7 +99,7 @@ static int run_declare(struct render *r, const struct fj_unit *unit, const struc
 {
     const struct fj_symbol *symbol = fj_symbols_at(&r->tmpl->symbols, op->symbol);
     r->live[op->symbol] = true;
-    if (r->values[op->symbol].set)
+    if (r->values[op->symbol].set || symbol->computed)
         return FAJIT_OK;
     return fj_err(FAJIT_E_TEMPLATE, "%s:%d: parameter %.*s was not given", unit->name, op->line,
                   symbol->name.n, symbol->name.p);
@@ -371,28 +374,71 @@ static int assemble(struct render *r, struct fj_rendering *ret_rendering)
     return FAJIT_OK;
 }
 
+static int run(struct render *r)
+{
+    const struct fj_symbols *symbols = &r->tmpl->symbols;
+    int status = run_unit(r, 0);
+    for (int i = 0; !status && i < fj_symbols_count(symbols); i++)
+        if (r->live[i] && !r->values[i].set) // what is not given must be computed
+            status = fj_err(FAJIT_E_TEMPLATE, "%s:1: no //@let of %s was reached",
+                            r->tmpl->units[0].name, fj_symbols_at(symbols, i)->text);
+    return status;
+}
+
+static int begin(struct render *r, const struct fj_template *tmpl,
+                 const struct fj_render_params *params)
+{
+    size_t n = (size_t)fj_symbols_count(&tmpl->symbols);
+    *r = (struct render){.tmpl = tmpl, .params = params};
+    r->values = calloc(n, sizeof(*r->values));
+    r->live = calloc(n, sizeof(*r->live));
+    if (!r->values || !r->live)
+        return fj_err(FAJIT_E_NOMEM, "out of memory while rendering %s", tmpl->units[0].name);
+    return set_params(r);
+}
+
+static int end(struct render *r, int status)
+{
+    fj_output_free(&r->intro);
+    fj_output_free(&r->body);
+    fj_buf_free(&r->line);
+    free(r->values);
+    free(r->live);
+    return status;
+}
+
+int fj_template_check(const struct fj_template *tmpl, const struct fj_params *params)
+{
+    struct render r;
+    int status = begin(&r, tmpl, &(struct fj_render_params){.params = params});
+    return end(&r, status);
+}
+
+int fj_template_evaluate(const struct fj_template *tmpl, const struct fj_params *params,
+                         struct fj_params *ret_values)
+{
+    struct render r;
+    int status = begin(&r, tmpl, &(struct fj_render_params){.params = params});
+    if (!status)
+        status = run(&r);
+    for (int i = 0; !status && i < fj_symbols_count(&tmpl->symbols); i++) {
+        const struct fj_symbol *symbol = fj_symbols_at(&tmpl->symbols, i);
+        if (fj_symbol_is_int(symbol) && r.values[i].set)
+            fj_params_int(ret_values, symbol->text, r.values[i].value);
+    }
+    return end(&r, status);
+}
+
 int fj_template_render(const struct fj_template *tmpl, const struct fj_render_params *params,
                        struct fj_rendering *ret_rendering)
 {
-    size_t n = (size_t)fj_symbols_count(&tmpl->symbols);
-    struct render r = {.tmpl = tmpl, .params = params};
-    r.values = calloc(n, sizeof(*r.values));
-    r.live = calloc(n, sizeof(*r.live));
-    int status = FAJIT_OK;
-    if (!r.values || !r.live)
-        status = fj_err(FAJIT_E_NOMEM, "out of memory while rendering %s", tmpl->units[0].name);
+    struct render r;
+    int status = begin(&r, tmpl, params);
     if (!status)
-        status = set_params(&r);
-    if (!status)
-        status = run_unit(&r, 0);
+        status = run(&r);
     if (!status)
         status = assemble(&r, ret_rendering);
-    fj_output_free(&r.intro);
-    fj_output_free(&r.body);
-    fj_buf_free(&r.line);
-    free(r.values);
-    free(r.live);
-    return status;
+    return end(&r, status);
 }
 
 void fj_rendering_free(struct fj_rendering *rendering)

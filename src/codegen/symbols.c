@@ -71,6 +71,12 @@ bool fj_symbol_is_param(const struct fj_symbol *symbol)
     return symbol->kind != FJ_SYMBOL_LET && symbol->kind != FJ_SYMBOL_LOOP;
 }
 
+bool fj_symbol_is_int(const struct fj_symbol *symbol)
+{
+    return symbol->kind == FJ_SYMBOL_CONST || symbol->kind == FJ_SYMBOL_SWITCH_BOOL ||
+           symbol->kind == FJ_SYMBOL_SWITCH_INT;
+}
+
 bool fj_symbol_has_word(const struct fj_symbol *symbol, struct fj_str word)
 {
     struct fj_str rest = symbol->words, known;

@@ -25,7 +25,9 @@ struct fj_symbol {
     struct fj_str name;  // "block_m"
     struct fj_str doc;   // rest of the line
     struct fj_str words; // "f16|bf16"
+    char text[64];       // `name`, NUL-terminated
     char constant[64];   // "kBlockM", for FJ_SYMBOL_CONST
+    bool computed;       // a constant that //@let gives its value
 };
 
 struct fj_symbols {
@@ -63,6 +65,7 @@ bool fj_str_is_name(struct fj_str text); // a C identifier
 
 int fj_symbols_find(const struct fj_symbols *symbols, struct fj_str name); // -1: unknown
 bool fj_symbol_is_param(const struct fj_symbol *symbol);
+bool fj_symbol_is_int(const struct fj_symbol *symbol); // a parameter that is a number
 bool fj_symbol_has_word(const struct fj_symbol *symbol, struct fj_str word);
 
 // " (did you mean x?)" into `ret` for the candidate nearest to `word`, or "".

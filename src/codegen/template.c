@@ -60,12 +60,3 @@ int fj_template_get(const char *override_dir, const char *name, const struct fj_
         *ret = tmpl;
     return status;
 }
-
-int fj_template_tune(const struct fj_template *tmpl, int index, struct fj_tune_line *ret_line)
-{
-    int count = (int)(tmpl->tunes.len / sizeof(*ret_line));
-    if (index < 0 || index >= count)
-        return FAJIT_E_INVAL; // the end of the list, not a mistake: no sentence
-    *ret_line = ((const struct fj_tune_line *)tmpl->tunes.data)[index];
-    return FAJIT_OK;
-}

@@ -31,6 +31,28 @@ struct fj_render_params {
     bool watches;        // turn //@watch into empty asm that names the fragment's registers
 };
 
+// What a template may be given, for callers that do not know it beforehand.
+enum fj_param_kind { FJ_PARAM_INT, FJ_PARAM_BOOL, FJ_PARAM_WORD };
+
+struct fj_param_info {
+    const char *name; // lives as long as the process
+    enum fj_param_kind kind;
+    bool computed; // by a //@let: a constant to be read, not to be given
+};
+
+// The parameters in the order of their declarations, kernel_name excluded. FAJIT_E_INVAL, without a
+// sentence, after the last one.
+int fj_template_param(const struct fj_template *tmpl, int index, struct fj_param_info *ret_info);
+
+// Whether the template knows these parameters and takes these values; which ones are missing only
+// rendering can tell.
+int fj_template_check(const struct fj_template *tmpl, const struct fj_params *params);
+
+// Renders without keeping the text: checks every rule, and appends the integers among the
+// parameters and computed constants, with their values, to `ret_values`.
+int fj_template_evaluate(const struct fj_template *tmpl, const struct fj_params *params,
+                         struct fj_params *ret_values);
+
 int fj_template_render(const struct fj_template *tmpl, const struct fj_render_params *params,
                        struct fj_rendering *ret_rendering);
 void fj_rendering_free(struct fj_rendering *rendering);
@@ -44,7 +66,9 @@ int fj_template_digest(const struct fj_template *tmpl, struct fj_buf *ret_hex);
 
 // The //@tune lines of a template, for search spaces.
 struct fj_tune_line {
-    const char *name;
+    const char *name; // of an integer parameter; no two lines have the same
+    const char *file; // where it stands
+    int line;
     int count;
     int64_t values[16];
 };

@@ -264,7 +264,8 @@ static void tune_lines(void **state)
     (void)state;
     const struct fj_template *tmpl;
     struct fj_tune_line line;
-    put("t.cu", "//@tune bm 64 128\n//@prelude\n//@tune warps 4 -8\n");
+    put("t.cu", "//@tune bm 64 128\n//@const bm\n//@switch warps int\n//@prelude\n"
+                "//@tune warps 4 -8\n");
     assert_int_equal(fj_template_get(root, "t.cu", &tmpl), FAJIT_OK);
     assert_int_equal(fj_template_tune(tmpl, 0, &line), FAJIT_OK);
     assert_string_equal(line.name, "bm");
@@ -274,6 +275,52 @@ static void tune_lines(void **state)
     assert_string_equal(line.name, "warps");
     assert_int_equal(line.values[1], -8);
     assert_int_not_equal(fj_template_tune(tmpl, 2, &line), FAJIT_OK);
+}
+
+// //@let gives a constant its value; it keeps its name in the text.
+static void computed_constants(void **state)
+{
+    (void)state;
+    static const char text[] = "//@const threads  of a CTA\n//@switch warps int\n"
+                               "//@let threads warps * 32\n//@prelude\nuse(kThreads);\n";
+    struct fj_params values = {0};
+    const struct fj_template *tmpl;
+    reset();
+    fj_params_int(&params, "warps", 4);
+    check_text(text, "constexpr int kThreads = 128; // of a CTA\n\nuse(kThreads);\n");
+    assert_int_equal(fj_template_get(root, "t.cu", &tmpl), FAJIT_OK);
+    assert_int_equal(fj_template_evaluate(tmpl, &params, &values), FAJIT_OK);
+    assert_int_equal(values.count, 2);
+    assert_string_equal(values.items[0].name, "threads");
+    assert_int_equal(values.items[0].value, 128);
+    assert_string_equal(values.items[1].name, "warps");
+    assert_int_equal(values.items[1].value, 4);
+}
+
+static void parameter_list(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum fj_param_kind kind;
+        bool computed;
+    } want[] = {{"m", FJ_PARAM_INT, false},
+                {"t", FJ_PARAM_WORD, false},
+                {"on", FJ_PARAM_BOOL, false},
+                {"n", FJ_PARAM_INT, true},
+                {"w", FJ_PARAM_INT, false}};
+    const struct fj_template *tmpl;
+    struct fj_param_info info;
+    put("t.cu", "//@const m\n//@switch t a|b\n//@switch on bool\n//@let plain 1\n//@const n\n"
+                "//@let n 2 * m\n//@switch w int\n//@prelude\n");
+    assert_int_equal(fj_template_get(root, "t.cu", &tmpl), FAJIT_OK);
+    for (int i = 0; i < (int)COUNT(want); i++) {
+        assert_int_equal(fj_template_param(tmpl, i, &info), FAJIT_OK);
+        assert_string_equal(info.name, want[i].name);
+        assert_int_equal(info.kind, want[i].kind);
+        assert_int_equal(info.computed, want[i].computed);
+    }
+    assert_int_not_equal(fj_template_param(tmpl, (int)COUNT(want), &info), FAJIT_OK);
 }
 
 // --- Around the text ---
@@ -404,6 +451,8 @@ int main(void)
         cmocka_unit_test(parameters_of_skipped_inclusions),
         cmocka_unit_test(watch_lines),
         cmocka_unit_test(tune_lines),
+        cmocka_unit_test(computed_constants),
+        cmocka_unit_test(parameter_list),
         cmocka_unit_test(line_map),
         cmocka_unit_test(digests),
         cmocka_unit_test(changed_files_are_read_again),

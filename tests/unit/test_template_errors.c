@@ -42,8 +42,29 @@ static void parse_failures(void **state)
     check_failure("//@prelude\n/* a\n b */\n", "t.cu:2: a /* comment");
     check_failure("//@prelude\n//@watch S 1 1\n", "t.cu:2: a watch is written");
     check_failure("//@tune a x\n//@prelude\n", "t.cu:1: //@tune takes");
+    check_failure("//@const bm\n//@prelude\n//@tune bn 1\n",
+                  "t.cu:3: //@tune of bn, which is no parameter (did you mean bm?)");
+    check_failure("//@tune t 1\n//@switch t a|b\n//@prelude\n",
+                  "t.cu:1: //@tune of t, which is a word");
+    check_failure("//@const m\n//@let m 1\n//@tune m 1\n//@prelude\n",
+                  "t.cu:3: //@tune of m, which is computed");
+    check_failure("//@const m\n//@tune m 1\n//@tune m 2\n//@prelude\n",
+                  "t.cu:3: a second //@tune of m");
     put("lib/p.cuh", "//@prelude\n");
     check_failure("//@prelude\n//@include lib/p.cuh\n", "lib/p.cuh:1: //@prelude belongs");
+}
+
+static void computed_failures(void **state)
+{
+    (void)state;
+    static const char text[] = "//@const n\n//@switch on bool\n//@prelude\n//@if on\n//@let n 2\n"
+                               "//@end\n";
+    reset();
+    fj_params_int(&params, "on", 0);
+    check_failure(text, "t.cu:1: no //@let of n was reached");
+    params.items[0].value = 1;
+    fj_params_int(&params, "n", 2);
+    check_failure(text, "t.cu:1: n is computed by the template");
 }
 
 static void render_failures(void **state)
@@ -87,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse_failures),
         cmocka_unit_test(render_failures),
+        cmocka_unit_test(computed_failures),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
