@@ -14,6 +14,7 @@ struct fake_launch {
 };
 
 #define FAKE_KERNELS_MAX 16
+#define FAKE_PARAMS_MAX 48
 
 struct fake_state {
     // Settings, with the defaults that fake_cuda_reset() gives.
@@ -21,10 +22,12 @@ struct fake_state {
     int devices;             // 1
     const char *kernel_name; // NULL: a module has every kernel one asks for
     int registers, local_bytes, smem_static_bytes, max_threads, ctas_per_sm; // 64, 0, 0, 1024, 2
-    double kernel_us[FAKE_KERNELS_MAX]; // what successive launches take, round and round; 10 each
-    int n_kernel_us;                    // 1
-    double memset_us;                   // 100, for an asynchronous one
-    const char *load_log;               // error log of a refused image; NULL: none
+    size_t param_bytes[FAKE_PARAMS_MAX]; // of every kernel's parameters, as many as n_params
+    int n_params;                        // 0
+    double kernel_us[FAKE_KERNELS_MAX];  // what successive launches take, round and round; 10 each
+    int n_kernel_us;                     // 1
+    double memset_us;                    // 100, for an asynchronous one
+    const char *load_log;                // error log of a refused image; NULL: none
     void (*on_launch)(const struct fake_launch *launch, void **args); // may be NULL
 
     // Results.

@@ -58,6 +58,19 @@ static CUresult fake_cuFuncGetAttribute(int *ret_value, CUfunction_attribute att
     return CUDA_SUCCESS;
 }
 
+static CUresult fake_cuFuncGetParamInfo(CUfunction function, size_t index, size_t *ret_offset,
+                                        size_t *ret_bytes)
+{
+    ENTER(cuFuncGetParamInfo);
+    if (!find(function, FUNCTION))
+        return CUDA_ERROR_INVALID_HANDLE;
+    if (index >= (size_t)fake.n_params)
+        return CUDA_ERROR_INVALID_VALUE;
+    *ret_offset = 8 * index;
+    *ret_bytes = fake.param_bytes[index];
+    return CUDA_SUCCESS;
+}
+
 static CUresult fake_cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute,
                                         int value)
 {

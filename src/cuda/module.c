@@ -153,3 +153,38 @@ int fj_module_occupancy(const struct fj_device *device, const struct fj_module *
         *ret_ctas_per_sm = ctas;
     return status;
 }
+
+// In the device's context. One past the last parameter is an invalid value to the driver.
+static int read_params(const struct fj_cuda *cuda, CUfunction function, int max, size_t *ret_bytes,
+                       int *ret_count)
+{
+    for (int i = 0;; i++) {
+        size_t offset, bytes = 0;
+        CUresult result = cuda->cuFuncGetParamInfo(function, (size_t)i, &offset, &bytes);
+        if (result == CUDA_ERROR_INVALID_VALUE) {
+            *ret_count = i;
+            return FAJIT_OK;
+        }
+        int status = fj_cuda_check(cuda, result, "cuFuncGetParamInfo");
+        if (status != FAJIT_OK)
+            return status;
+        if (i == max)
+            return fj_err(FAJIT_E_UNSUPPORTED, "the kernel has more than %d parameters", max);
+        ret_bytes[i] = bytes;
+    }
+}
+
+int fj_module_params(const struct fj_device *device, const struct fj_module *module, int max,
+                     size_t *ret_bytes, int *ret_count)
+{
+    CUcontext previous;
+    *ret_count = -1;
+    if (!device->cuda->cuFuncGetParamInfo)
+        return FAJIT_OK;
+    int status = fj_device_enter(device, &previous);
+    if (status != FAJIT_OK)
+        return status;
+    status = read_params(device->cuda, module->function, max, ret_bytes, ret_count);
+    fj_device_leave(device, previous);
+    return status;
+}

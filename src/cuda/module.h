@@ -31,6 +31,11 @@ int fj_module_load(const struct fj_device *device, const void *image, const char
                    unsigned smem_dynamic_bytes, struct fj_module *ret_module);
 void fj_module_unload(const struct fj_device *device, struct fj_module *module);
 
+// Sizes of the kernel's parameters, in order. `ret_count` is -1 where the driver cannot tell
+// (before CUDA 12.4); FAJIT_E_UNSUPPORTED when there are more than `max`.
+int fj_module_params(const struct fj_device *device, const struct fj_module *module, int max,
+                     size_t *ret_bytes, int *ret_count);
+
 // CTAs of the kernel that fit on one SM, by registers, shared memory, threads and barriers; 0 when
 // not even one does.
 int fj_module_occupancy(const struct fj_device *device, const struct fj_module *module,

@@ -229,6 +229,22 @@ CUresult fj_emu_cuFuncLoad(CUfunction function)
     return check_function(function); // everything is decoded when the module is loaded
 }
 
+CUresult fj_emu_cuFuncGetParamInfo(CUfunction function, size_t index, size_t *ret_offset,
+                                   size_t *ret_bytes)
+{
+    CUresult result = check_function(function);
+    if (result != CUDA_SUCCESS)
+        return result;
+    const struct fj_ptx_entry *entry = function->entry;
+    if (!ret_offset || index >= (size_t)entry->n_params)
+        return fj_emu_fail(CUDA_ERROR_INVALID_VALUE, "%s has %d parameters, none of index %zu",
+                           entry->name, entry->n_params, index);
+    *ret_offset = entry->params[index].offset;
+    if (ret_bytes)
+        *ret_bytes = entry->params[index].bytes;
+    return CUDA_SUCCESS;
+}
+
 CUresult fj_emu_cuFuncGetAttribute(int *ret_value, CUfunction_attribute attribute,
                                    CUfunction function)
 {

@@ -109,6 +109,35 @@ static void test_occupancy(void **state)
     fj_module_unload(&device, &module);
 }
 
+static void test_params(void **state)
+{
+    (void)state;
+    struct fj_module module;
+    struct fj_cuda old = *fake_cuda();
+    size_t bytes[3] = {0};
+    int count = 0;
+    fake.n_params = 3;
+    memcpy(fake.param_bytes, (size_t[]){8, 4, 128}, sizeof(bytes));
+    assert_int_equal(fj_module_load(&device, image, "kernel", 0, &module), FAJIT_OK);
+    assert_int_equal(fj_module_params(&device, &module, 3, bytes, &count), FAJIT_OK);
+    assert_int_equal(count, 3);
+    assert_true(bytes[0] == 8 && bytes[1] == 4 && bytes[2] == 128);
+    check_error(fj_module_params(&device, &module, 2, bytes, &count), FAJIT_E_UNSUPPORTED,
+                "more than 2 parameters");
+    fake_cuda_fail("cuFuncGetParamInfo", 2, CUDA_ERROR_UNKNOWN);
+    check_error(fj_module_params(&device, &module, 3, bytes, &count), FAJIT_E_CUDA,
+                "cuFuncGetParamInfo");
+    fake_cuda_fail(NULL, 0, CUDA_SUCCESS);
+    fj_module_unload(&device, &module);
+
+    old.cuFuncGetParamInfo = NULL;
+    const struct fj_cuda *current = device.cuda;
+    device.cuda = &old;
+    assert_int_equal(fj_module_params(&device, &module, 3, bytes, &count), FAJIT_OK);
+    assert_int_equal(count, -1);
+    device.cuda = current;
+}
+
 static void test_every_failure_leaves_nothing(void **state)
 {
     (void)state;
@@ -137,6 +166,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_load, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_params, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_driver_without_func_load, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_much_shared_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_missing_kernel, set_up, tear_down),

@@ -228,6 +228,10 @@ static void test_functions(void **state)
     assert_int_equal(s.cuda->cuModuleGetFunction(&f, s.module, "absent"), CUDA_ERROR_NOT_FOUND);
     OK(s.cuda->cuModuleGetFunction(&f, s.module, "sized"));
     OK(s.cuda->cuFuncLoad(f));
+    size_t offset = 1, bytes = 0;
+    OK(s.cuda->cuFuncGetParamInfo(f, 0, &offset, &bytes));
+    assert_true(offset == 0 && bytes == 8);
+    assert_int_equal(s.cuda->cuFuncGetParamInfo(f, 1, &offset, &bytes), CUDA_ERROR_INVALID_VALUE);
     OK(s.cuda->cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, f));
     assert_int_equal(value, 8192);
     OK(s.cuda->cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, f));
