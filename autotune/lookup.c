@@ -133,12 +133,14 @@ static bool is_emulated(const struct fj_record *record)
     return strstr(record->gpu, "(emulated)") != NULL;
 }
 
+// `servable`: what planning may follow; else what a search of this very problem came to know
+// beside.
 static bool rank(const struct fj_lookup *lookup, const char *gpu, const struct fj_tune_key *want,
-                 const struct fj_record *record, struct ranked *ret)
+                 bool servable, const struct fj_record *record, struct ranked *ret)
 {
     enum fj_tune_match match = fj_tune_compare(want, &record->key, &ret->distance);
-    if (match == FJ_MATCH_NONE || record->verdict > FJ_VERDICT_TIMED ||
-        !same_capability(record->gpu, lookup->gpu->cc) ||
+    if (match == FJ_MATCH_NONE || servable != (record->verdict <= FJ_VERDICT_TIMED) ||
+        (!servable && match != FJ_MATCH_EXACT) || !same_capability(record->gpu, lookup->gpu->cc) ||
         (is_emulated(record) && strcmp(record->gpu, gpu) != 0) ||
         !find_class(lookup, record->kernel))
         return false;
@@ -151,8 +153,9 @@ static bool rank(const struct fj_lookup *lookup, const char *gpu, const struct f
     return true;
 }
 
-const struct fj_record **fj_lookup_candidates(const struct fj_lookup *lookup,
-                                              const struct fj_problem *problem, int *ret_count)
+static const struct fj_record **list_of(const struct fj_lookup *lookup,
+                                        const struct fj_problem *problem, bool servable,
+                                        int *ret_count)
 {
     struct fj_tune_key want;
     char gpu[96];
@@ -169,7 +172,7 @@ const struct fj_record **fj_lookup_candidates(const struct fj_lookup *lookup,
     }
     fj_record_gpu(lookup->gpu, gpu);
     for (int i = 0; i < lookup->records->count; i++)
-        count += rank(lookup, gpu, &want, lookup->records->items[i], &ranked[count]);
+        count += rank(lookup, gpu, &want, servable, lookup->records->items[i], &ranked[count]);
     if (count)
         qsort(ranked, (size_t)count, sizeof(*ranked), compare_ranked);
     for (int i = 0; i < count; i++)
@@ -177,6 +180,18 @@ const struct fj_record **fj_lookup_candidates(const struct fj_lookup *lookup,
     free(ranked);
     *ret_count = count;
     return list;
+}
+
+const struct fj_record **fj_lookup_candidates(const struct fj_lookup *lookup,
+                                              const struct fj_problem *problem, int *ret_count)
+{
+    return list_of(lookup, problem, true, ret_count);
+}
+
+const struct fj_record **fj_lookup_others(const struct fj_lookup *lookup,
+                                          const struct fj_problem *problem, int *ret_count)
+{
+    return list_of(lookup, problem, false, ret_count);
 }
 
 enum fj_lookup_step fj_lookup_step_of(const struct fj_lookup *lookup,

@@ -45,6 +45,11 @@ int fj_lookup_choose(const struct fj_lookup *lookup, const struct fj_problem *pr
 const struct fj_record **fj_lookup_candidates(const struct fj_lookup *lookup,
                                               const struct fj_problem *problem, int *ret_count);
 
+// What else was tried for this very problem and is never served: dropped early, wrong, faulting,
+// spilling. In the order of those words' verdicts, then by time; the caller frees the list alone.
+const struct fj_record **fj_lookup_others(const struct fj_lookup *lookup,
+                                          const struct fj_problem *problem, int *ret_count);
+
 // Which step such a record would answer at.
 enum fj_lookup_step fj_lookup_step_of(const struct fj_lookup *lookup,
                                       const struct fj_problem *problem,

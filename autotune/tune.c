@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autotune/model.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/thread.h"
@@ -269,22 +270,51 @@ void fj_tune_add_text(struct fj_tune *tune, const char *name, const char *text, 
 
 // --- Asking -----------------------------------------------------------------------------------
 
-int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
-                  int (*visit)(void *user, const struct fj_record *record,
-                               enum fj_lookup_step step),
-                  void *user)
+// 0 while a size is open, or where the record cannot serve the problem.
+static double predict(const struct fj_lookup *lookup, const struct fj_problem *problem,
+                      const struct fj_record *record)
 {
-    int count = 0, result = 0;
+    struct fj_choice choice;
+    struct fj_model model;
+    struct fj_tune_key key;
+    if (fj_tune_key_of(problem, &key) || fj_lookup_apply(lookup, problem, record, &choice))
+        return 0;
+    for (int i = 0; i < FJ_TUNE_SIZES; i++)
+        if (!key.sizes[i] && (i > 0 || problem->op == FAJIT_OP_ATTN_FWD))
+            return 0;
+    fj_model_predict(&choice, lookup->gpu, &model);
+    return model.predicted_us;
+}
+
+static int visit_list(const struct fj_lookup *lookup, const struct fj_problem *problem,
+                      const struct fj_record **list, int count, fj_tune_visit_fn visit, void *user)
+{
+    int result = 0;
+    for (int i = 0; i < count && result == 0; i++)
+        result = visit(user, list[i], fj_lookup_step_of(lookup, problem, list[i]),
+                       predict(lookup, problem, list[i]));
+    free(list);
+    return result;
+}
+
+int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
+                  fj_tune_visit_fn visit, void *user)
+{
+    const struct fj_record **list;
+    int count, result = 0;
     pthread_mutex_lock(&tune->mutex);
     ready(tune);
     struct fj_lookup lookup = lookup_of(tune, nvrtc);
     lookup.records = &tune->records;
-    const struct fj_record **list = problem ? fj_lookup_candidates(&lookup, problem, &count) : NULL;
-    for (int i = 0; i < count && result == 0; i++)
-        result = visit(user, list[i], fj_lookup_step_of(&lookup, problem, list[i]));
+    if (problem) {
+        list = fj_lookup_candidates(&lookup, problem, &count);
+        result = visit_list(&lookup, problem, list, count, visit, user);
+        list = fj_lookup_others(&lookup, problem, &count);
+        count = result ? 0 : count;
+        result |= visit_list(&lookup, problem, list, count, visit, user);
+    }
     for (int i = 0; !problem && i < tune->records.count && result == 0; i++)
-        result = visit(user, tune->records.items[i], FJ_STEP_EXACT);
-    free(list);
+        result = visit(user, tune->records.items[i], FJ_STEP_EXACT, 0);
     pthread_mutex_unlock(&tune->mutex);
     return result;
 }

@@ -39,12 +39,15 @@ int fj_tune_keep(struct fj_tune *tune, const struct fj_record *records, int coun
 // More records: of a pack, or of a file. Unreadable lines are logged and passed over.
 void fj_tune_add_text(struct fj_tune *tune, const char *name, const char *text, size_t len);
 
-// Calls `visit` for every record that has a say about the problem, best first (NULL: every record
-// there is, by template, GPU and problem); stops when it returns non-zero and returns that.
+// `predicted_us`: what the model says of the record's configuration; 0 when it cannot say.
+typedef int (*fj_tune_visit_fn)(void *user, const struct fj_record *record,
+                                enum fj_lookup_step step, double predicted_us);
+
+// Calls `visit` for every record that has a say about the problem, best first, and then for what
+// else was tried for it (NULL: every record there is, by template, GPU and problem); stops when it
+// returns non-zero and returns that.
 int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
-                  int (*visit)(void *user, const struct fj_record *record,
-                               enum fj_lookup_step step),
-                  void *user);
+                  fj_tune_visit_fn visit, void *user);
 
 // Of the exact problem on this GPU, with this template: whether a search among the kernels that the
 // problem allows has ended.

@@ -184,10 +184,12 @@ struct texts {
     int count;
 };
 
-static int add_record(void *user, const struct fj_record *record, enum fj_lookup_step step)
+static int add_record(void *user, const struct fj_record *record, enum fj_lookup_step step,
+                      double predicted_us)
 {
     struct texts *texts = user;
     (void)step;
+    (void)predicted_us;
     fj_record_print(record, &texts->text);
     texts->count++;
     return 0;

@@ -63,9 +63,11 @@ static void give_choice(const struct fj_choice *choice, struct fajit_tune_result
     result->variant = choice->problem.variant;
 }
 
-static int take_best(void *user, const struct fj_record *record, enum fj_lookup_step step)
+static int take_best(void *user, const struct fj_record *record, enum fj_lookup_step step,
+                     double predicted_us)
 {
     struct fajit_tune_result *result = user;
+    (void)predicted_us;
     if (step != FJ_STEP_EXACT)
         return 0;
     result->median_us = record->median_us;
@@ -173,7 +175,8 @@ struct visitor {
     void *user;
 };
 
-static int visit_record(void *user, const struct fj_record *from, enum fj_lookup_step step)
+static int visit_record(void *user, const struct fj_record *from, enum fj_lookup_step step,
+                        double predicted_us)
 {
     const struct visitor *visitor = user;
     const struct fajit_tune_record record = {
@@ -192,6 +195,7 @@ static int visit_record(void *user, const struct fj_record *from, enum fj_lookup
         .p75_us = from->p75_us,
         .samples = from->samples,
         .time_s = from->time_s,
+        .predicted_us = predicted_us,
     };
     return visitor->visit(visitor->user, &record);
 }

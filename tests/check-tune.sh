@@ -43,6 +43,26 @@ expect 1 "'k' open" "$tune" tune attn:f32,b1,h1,q32,d32 --device emu
 expect 2 'llama3-8b' "$tune" warm --preset llama3-9b --arch sm_80
 expect 2 'no problem given' "$tune" warm --arch sm_80
 
+# The picture of a search holds every candidate that is recorded, whoever draws it.
+"$tune" why $problem --device emu >"$dir/why"
+candidates=$(grep -c '^  exact ' "$dir/why")
+[ "$candidates" -ge 4 ] || bad "only $candidates candidates of a search are told: $(cat "$dir/why")"
+expect 0 "^$candidates candidates in" "$tune" plot $problem --device emu -o "$dir/search.gp"
+if command -v gnuplot >/dev/null; then
+    expect 0 "^$candidates candidates in" "$tune" plot $problem --device emu -o "$dir/search.svg"
+else
+    expect 1 'gnuplot, which draws.*Install it' "$tune" plot $problem --device emu -o "$dir/search.svg"
+    cp "$dir/search.gp" "$dir/search.svg"
+fi
+sed -n 's/^  exact .* \(bm=[^ ]*\) .*/\1/p' "$dir/why" | while read -r config; do
+    grep -q -- "$config" "$dir/search.svg" || echo "$config"
+done >"$dir/missing"
+[ ! -s "$dir/missing" ] || bad "not in the picture: $(cat "$dir/missing")"
+expect 1 'gnuplot, which draws.*Install it' env PATH=/nowhere "$tune" plot $problem --device emu -o "$dir/no.svg"
+[ ! -e "$dir/no.svg" ] || bad 'a picture was left behind that nobody drew'
+expect 1 'no search of' "$tune" plot attn:f32,b1,h1,q32,k1024,d64 --device emu
+expect 2 'one problem' "$tune" plot --device emu
+
 # Two tuners on one directory.
 "$tune" tune attn:f32,b1,h1,q16,k32,d32,kernel=simt --device emu --candidates 2 >"$dir/a" 2>&1 &
 first=$!
@@ -79,6 +99,12 @@ expect 1 'not as long as it says' "$tune" verify "$dir/cut.fjpack"
 key=$("$tune" list | sed -n '1s/ .*//p')
 other=$("$tune" list | sed -n '2s/ .*//p')
 expect 0 'registers' "$tune" show "$key"
+expect 0 '^config  *bm' "$tune" show "$key" --config
+expect 0 '^config  *bm' "$tune" show --config "$key"
+ptx=$("$tune" list | sed -n '/ compute_/s/ .*//p' | head -n 1)
+expect 0 '^\.version' "$tune" show "$ptx" --ptx
+expect 1 'holds PTX' "$tune" show "$ptx" --sass
+expect 0 'registers' "$tune" show "$("$tune" list | sed -n '/ sm_80 /s/ .*//p' | head -n 1)" --log
 expect 0 '__global__' "$tune" show "$key" --source
 expect 0 'source     line' "$tune" why-key "$key" "$other"
 expect 1 'no entry begins' "$tune" show 0123456789

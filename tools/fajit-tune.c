@@ -11,9 +11,10 @@ static const char usage[] =
     "  warm PROBLEM..       compile what the problems need into the cache\n"
     "  tune PROBLEM..       measure configurations and record what is fastest\n"
     "  why PROBLEM..        the configuration a problem gets, from which record or rule\n"
+    "  plot PROBLEM         a picture of its search, by gnuplot: tune.svg, or -o FILE.svg\n"
     "  merge FILE.. -o OUT  one record file out of many; --vote where they disagree\n"
     "  list                 the cache's entries\n"
-    "  show KEY             an entry: --info (default) --source --log --ptx --sass --image\n"
+    "  show KEY             an entry: --config (default) --source --log --ptx --sass --image\n"
     "  why-key KEY KEY      what makes two keys differ\n"
     "  stats                sizes and limits\n"
     "  gc                   evict down to --max-size, or to the cache's own limit\n"
@@ -32,7 +33,7 @@ static const char usage[] =
     "  --silence SECONDS   after which a hanging kernel is killed (default 20)\n"
     "  --exhaustive        try every configuration, up to --candidates\n"
     "  --devices all       tune on every GPU of this host, sharing the problems\n"
-    "  -o, --output FILE   of merge\n"
+    "  -o, --output FILE   of merge and plot; FILE.gp gets the picture's script\n"
     "  --vote              of merge\n"
     "  --max-size BYTES    of gc; K, M and G multiply\n" TOOL_OPTIONS_HELP "\n"
     "example: fajit-tune warm --preset llama3-8b --arch sm_90\n"
@@ -60,19 +61,13 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"warm", tune_warm, false},
-    {"tune", tune_tune, false, true},
-    {"why", tune_why, false},
-    {"merge", tune_merge, true},
-    {"list", tune_list_entries, true},
-    {"show", tune_show, true},
-    {"why-key", tune_why_key, true},
-    {"stats", tune_stats, true},
-    {"gc", tune_gc, true},
-    {"clear", tune_clear, true},
-    {"pack", tune_pack, true},
-    {"unpack", tune_unpack, true},
-    {"verify", tune_verify, true},
+    {"warm", tune_warm, false},    {"tune", tune_tune, false, true},
+    {"why", tune_why, false},      {"plot", tune_plot, false},
+    {"merge", tune_merge, true},   {"list", tune_list_entries, true},
+    {"show", tune_show, true},     {"why-key", tune_why_key, true},
+    {"stats", tune_stats, true},   {"gc", tune_gc, true},
+    {"clear", tune_clear, true},   {"pack", tune_pack, true},
+    {"unpack", tune_unpack, true}, {"verify", tune_verify, true},
     {"doctor", run_doctor, true},
 };
 
@@ -134,7 +129,6 @@ static const struct option long_options[] = {
     {"output", required_argument, NULL, 'o'},
     {"vote", no_argument, NULL, OPT_VOTE},
     {"max-size", required_argument, NULL, OPT_MAX_SIZE},
-    {"info", no_argument, NULL, OPT_SHOW + SHOW_INFO},
     {"source", no_argument, NULL, OPT_SHOW + SHOW_SOURCE},
     {"ptx", no_argument, NULL, OPT_SHOW + SHOW_PTX},
     {"sass", no_argument, NULL, OPT_SHOW + SHOW_SASS},
@@ -142,6 +136,20 @@ static const struct option long_options[] = {
     {"image", no_argument, NULL, OPT_SHOW + SHOW_IMAGE},
     {0},
 };
+
+// The options of one command line: of an entry, --config is something to show.
+static const struct option *options_of(int argc, char **argv)
+{
+    static struct option list[sizeof(long_options) / sizeof(long_options[0])];
+    bool show = false;
+    memcpy(list, long_options, sizeof(list));
+    for (int i = 1; i < argc && !show; i++)
+        show = strcmp(argv[i], "show") == 0;
+    for (struct option *option = list; show && option->name; option++)
+        if (strcmp(option->name, "config") == 0)
+            *option = (struct option){"config", no_argument, NULL, OPT_SHOW + SHOW_CONFIG};
+    return list;
+}
 
 // A number above 0, with K, M or G behind it when `units`.
 static bool take_number(const char *option, const char *text, bool units, double *ret)
@@ -239,7 +247,8 @@ int main(int argc, char **argv)
 {
     struct tune_options options = {0};
     tool_name = "fajit-tune";
-    for (int opt; (opt = getopt_long(argc, argv, "vho:", long_options, NULL)) != -1;)
+    const struct option *list = options_of(argc, argv);
+    for (int opt; (opt = getopt_long(argc, argv, "vho:", list, NULL)) != -1;)
         if (!take_option(&options, opt))
             return opt == '?' ? tool_usage(usage) : 2;
     const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;

@@ -18,9 +18,9 @@ as_root() {
 # --- Packages: the same things, spelled as Debian and Ubuntu or as Fedora spell them ------------
 
 debian_packages="gcc libc6-dev meson ninja-build pkg-config libzstd-dev libmd-dev libxxhash-dev libcjson-dev python3"
-debian_test_packages="g++ libcmocka-dev clang clang-format clang-tidy valgrind"
+debian_test_packages="g++ libcmocka-dev clang clang-format clang-tidy valgrind gnuplot-nox"
 fedora_packages="gcc meson ninja-build pkgconf-pkg-config libzstd-devel libmd-devel xxhash-devel cjson-devel python3"
-fedora_test_packages="gcc-c++ libcmocka-devel clang clang-tools-extra compiler-rt valgrind"
+fedora_test_packages="gcc-c++ libcmocka-devel clang clang-tools-extra compiler-rt valgrind gnuplot"
 
 libraries="libzstd libmd libxxhash libcjson"
 

@@ -6,7 +6,7 @@
 
 #define TUNE_PRESETS_MAX 16
 
-enum tune_show { SHOW_INFO, SHOW_SOURCE, SHOW_PTX, SHOW_SASS, SHOW_LOG, SHOW_IMAGE };
+enum tune_show { SHOW_CONFIG, SHOW_SOURCE, SHOW_PTX, SHOW_SASS, SHOW_LOG, SHOW_IMAGE };
 
 struct tune_options {
     struct tool_options tool;
@@ -53,6 +53,7 @@ int tune_supervise(const struct tune_options *options, int problems);
 int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_tune(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_why(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
+int tune_plot(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_merge(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_list_entries(struct fajit_ctx *ctx, const struct tune_options *options, int count,
                       char **args);

@@ -11,7 +11,7 @@
 
 extern char **environ;
 
-static void show_info(const struct fajit_cache_content *c)
+static void show_config(const struct fajit_cache_content *c)
 {
     char when[32];
     time_t time = (time_t)c->created_s;
@@ -70,10 +70,10 @@ static int show_content(const struct fajit_cache_content *c, enum tune_show show
         return show_sass(c);
     case SHOW_IMAGE:
         return fwrite(c->image, 1, c->image_bytes, stdout) == c->image_bytes ? 0 : 1;
-    case SHOW_INFO:
+    case SHOW_CONFIG:
         break;
     }
-    show_info(c);
+    show_config(c);
     return 0;
 }
 

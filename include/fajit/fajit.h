@@ -603,11 +603,13 @@ struct fajit_tune_record {
     const char *digest, *nvrtc, *origin;
     double median_us, p25_us, p75_us;
     int samples;
-    int64_t time_s; // seconds since the epoch
+    int64_t time_s;      // seconds since the epoch
+    double predicted_us; // what the ranking model says of the configuration; 0 when it cannot
 };
 
-// Calls `visit` for every record that has a say about the problem, what planning prefers first
-// (`problem` NULL: for every record); stops when it returns non-zero and returns that.
+// Calls `visit` for every record that has a say about the problem, what planning prefers first, and
+// then for what else was tried for it and is never served (`problem` NULL: for every record); stops
+// when it returns non-zero and returns that.
 FAJIT_API int fajit_tune_visit(struct fajit_ctx *ctx, const struct fajit_problem *problem,
                                int (*visit)(void *user, const struct fajit_tune_record *record),
                                void *user);

@@ -131,6 +131,30 @@ static void test_impossible_records_are_passed_over(void **state)
     check_step(PROBLEM, FJ_STEP_EXACT, 32);
 }
 
+// What is never served is told all the same, for this very problem alone.
+static void test_what_else_was_tried(void **state)
+{
+    (void)state;
+    struct fj_problem problem = fake_problem(PROBLEM);
+    struct fj_lookup how = lookup();
+    int count;
+    add(PROBLEM, "bm=32,bn=16", 5);
+    add(PROBLEM, "bm=64,bn=16", 9)->verdict = FJ_VERDICT_UNCHECKED;
+    add(PROBLEM, "bm=80,bn=16", 7)->verdict = FJ_VERDICT_UNCHECKED;
+    add(PROBLEM, "bm=16,bn=16", 0)->verdict = FJ_VERDICT_SPILL;
+    add("gemm:f16,b1,m1000,n1024,k1024", "bm=48,bn=16", 6)->verdict = FJ_VERDICT_UNCHECKED;
+    const struct fj_record **served = fj_lookup_candidates(&how, &problem, &count);
+    assert_int_equal(count, 1);
+    assert_string_equal(served[0]->config, "bm=32,bn=16");
+    const struct fj_record **others = fj_lookup_others(&how, &problem, &count);
+    assert_int_equal(count, 3);
+    assert_string_equal(others[0]->config, "bm=80,bn=16");
+    assert_string_equal(others[1]->config, "bm=64,bn=16");
+    assert_int_equal(others[2]->verdict, FJ_VERDICT_SPILL);
+    free(served);
+    free(others);
+}
+
 static void test_family_and_variant_of_the_caller_win(void **state)
 {
     (void)state;
@@ -215,6 +239,7 @@ int main(void)
         cmocka_unit_test_teardown(test_other_capability_and_class_do_not_count, clear),
         cmocka_unit_test_teardown(test_best_beats_timed_and_newer_beats_older, clear),
         cmocka_unit_test_teardown(test_impossible_records_are_passed_over, clear),
+        cmocka_unit_test_teardown(test_what_else_was_tried, clear),
         cmocka_unit_test_teardown(test_family_and_variant_of_the_caller_win, clear),
         cmocka_unit_test_teardown(test_ten_thousand_records, clear),
         cmocka_unit_test(test_prune_keeps_the_default_first_and_the_rules),
