@@ -37,9 +37,9 @@ static bool wants_tuning(struct fajit_ctx *ctx, const struct fj_problem *problem
     const bool force = ctx->tune_mode == FAJIT_TUNE_FORCE;
     const bool asked =
         force || ctx->tune_mode == FAJIT_TUNE_ON || params->effort == FAJIT_EFFORT_TUNE;
-    if (!asked || capturing || params->effort == FAJIT_EFFORT_CACHED_ONLY || params->no_load ||
-        !ctx->jit.has_device || ctx->jit.no_compile || has_fixed_knobs(problem) ||
-        fj_tuner_check_sizes(problem))
+    if (!asked || capturing || params->wait != FAJIT_WAIT ||
+        params->effort == FAJIT_EFFORT_CACHED_ONLY || params->no_load || !ctx->jit.has_device ||
+        ctx->jit.no_compile || has_fixed_knobs(problem) || fj_tuner_check_sizes(problem))
         return false;
     return force ? fj_tune_is_new(ctx->tune, problem)
                  : !fj_tune_is_tuned(ctx->tune, problem, nvrtc);
@@ -66,6 +66,26 @@ static int choose(struct fajit_ctx *ctx, const struct fj_problem *problem,
     return fj_tune_choose(ctx->tune, problem, nvrtc, ret_choice, ret_found);
 }
 
+static int find_kernel(struct fajit_plan *plan, const struct fj_problem *problem,
+                       const struct fajit_plan_params *params, bool capturing, bool *ret_hit)
+{
+    const struct fj_choice wanted = plan->choice;
+    const struct fj_jit_request request = {
+        .choice = &wanted,
+        .cached_only = params->effort == FAJIT_EFFORT_CACHED_ONLY,
+        .capturing = capturing,
+        .no_wait = params->wait != FAJIT_WAIT,
+        .no_load = params->no_load,
+        .watches = params->watches,
+    };
+    int err = fj_jit_kernel(&plan->ctx->jit, &request, &plan->kernel, ret_hit);
+    const bool not_ready =
+        err == FAJIT_E_BUSY || err == FAJIT_E_CAPTURE || err == FAJIT_E_NOT_CACHED;
+    if (not_ready && params->wait == FAJIT_FALLBACK)
+        err = fj_plan_fall_back(plan, problem, &request, err, ret_hit);
+    return err;
+}
+
 static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *problem,
                      const struct fajit_plan_params *params)
 {
@@ -82,18 +102,11 @@ static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *proble
     if (err == 0)
         err = choose(plan->ctx, &own, &plan->choice, &plan->found);
     if (err == 0)
-        err = fj_jit_kernel(jit,
-                            &(struct fj_jit_request){
-                                .choice = &plan->choice,
-                                .cached_only = params->effort == FAJIT_EFFORT_CACHED_ONLY,
-                                .capturing = capturing,
-                                .no_load = params->no_load,
-                                .watches = params->watches,
-                            },
-                            &plan->kernel, &hit);
+        err = find_kernel(plan, &own, params, capturing, &hit);
+    if (err == 0 || err == FAJIT_E_BUSY)
+        fj_ctx_note_problem(plan->ctx, &own);
     if (err)
         return err;
-    fj_ctx_note_problem(plan->ctx, &own);
     plan->loaded = jit->has_device && !params->no_load;
     plan->origin = hit ? FAJIT_FROM_MEMORY : plan->kernel->origin;
     if (!hit)
@@ -112,6 +125,12 @@ int fajit_plan_create(struct fajit_ctx *ctx, const struct fajit_problem *problem
         return err;
     if ((unsigned)known.effort > FAJIT_EFFORT_TUNE)
         return fj_err(FAJIT_E_INVAL, "fajit_plan_create: effort %d is unknown", (int)known.effort);
+
+    if ((unsigned)known.wait > FAJIT_FALLBACK)
+        return fj_err(FAJIT_E_INVAL, "fajit_plan_create: wait %d is unknown", (int)known.wait);
+    if (known.wait != FAJIT_WAIT && known.effort == FAJIT_EFFORT_TUNE)
+        return fj_err(FAJIT_E_INVAL, "fajit_plan_create: tuning takes seconds on the device: plan "
+                                     "with FAJIT_WAIT, or tune beforehand");
 
     struct fajit_plan *plan = calloc(1, sizeof(*plan));
     if (!plan)
@@ -192,16 +211,18 @@ static void info_of_choice(const struct fj_choice *choice, struct fajit_plan_inf
     info->block_exps = cost.block_exps;
 }
 
-static void info_of_kernel(const struct fj_kernel *kernel, struct fajit_plan_info *info)
+// Another plan may be loading the kernel of one that does not.
+static void info_of_kernel(const struct fj_kernel *kernel, bool loaded,
+                           struct fajit_plan_info *info)
 {
     snprintf(info->arch, sizeof(info->arch), "%s", kernel->target.name);
     fj_key_hex(&kernel->key, info->key);
-    info->registers = kernel->module.function ? kernel->module.registers : kernel->registers;
+    info->registers = loaded ? kernel->module.registers : kernel->registers;
     info->spill_bytes = kernel->spill_bytes;
     info->smem_bytes = kernel->smem_dynamic_bytes +
                        (kernel->smem_static_bytes > 0 ? kernel->smem_static_bytes : 0);
     info->threads = kernel->threads;
-    info->ctas_per_sm = kernel->ctas_per_sm;
+    info->ctas_per_sm = loaded ? kernel->ctas_per_sm : 0;
     info->image_bytes = kernel->image_bytes;
 }
 
@@ -217,10 +238,11 @@ int fajit_plan_info(const struct fajit_plan *plan, struct fajit_plan_info *ret_i
         .compile_us = plan->times.compile_us,
         .load_us = plan->times.load_us,
         .publish_us = plan->times.publish_us,
+        .fallback = plan->fallback,
     };
     snprintf(info.config_from, sizeof(info.config_from), "%s", plan->found.from);
     info_of_choice(&plan->choice, &info);
-    info_of_kernel(plan->kernel, &info);
+    info_of_kernel(plan->kernel, plan->loaded, &info);
     return fj_give_struct("fajit_plan_info", &info, sizeof(info), ret_info);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "emu/emu.h"
+#include "jit_jobs.h"
 #include "kernels/abi.h"
 
 // No version of a public struct will be larger; what is, was never set.
@@ -299,7 +300,8 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
     if (err)
         return err;
     jit->mem = fj_mem_create();
-    if (!jit->mem)
+    jit->jobs = fj_jobs_create(jit, params->compile_threads);
+    if (!jit->mem || !jit->jobs)
         return fj_err(FAJIT_E_NOMEM, "no memory for a context");
     err = fj_disk_open(
         &(struct fj_disk_params){
@@ -372,6 +374,7 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
     if (!ctx || !*ctx)
         return;
     struct fj_jit *jit = &(*ctx)->jit;
+    fj_jobs_destroy(&jit->jobs);
     if (jit->mem)
         fj_mem_destroy(&jit->mem, free_kernel, jit);
     fj_ctx_close_packs(*ctx);

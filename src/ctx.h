@@ -27,8 +27,14 @@ struct fajit_plan {
     bool loaded;
     enum fajit_origin origin;
     struct fj_times times; // zero when the kernel was in memory
-    struct fj_found found; // how `choice` was made
+    struct fj_found found; // how the wanted choice was made
+    bool fallback;         // `choice` is another one
 };
+
+// Gives the plan a kernel that is ready in place of the wanted one (`request`). Returns `status`,
+// and the latest sentence with a word more, when there is none.
+int fj_plan_fall_back(struct fajit_plan *plan, const struct fj_problem *problem,
+                      const struct fj_jit_request *request, int status, bool *ret_hit);
 
 // "13.0", or "" while no NVRTC is loaded.
 void fj_ctx_nvrtc(struct fajit_ctx *ctx, char ret_text[16]);

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "base/thread.h"
 #include "cache/disk.h"
 #include "cache/mem.h"
 #include "cache/pack.h"
@@ -13,6 +14,8 @@
 #include "kernels/kernel.h"
 
 #define FJ_PACKS_MAX 32
+
+struct fj_jobs;
 
 struct fj_jit_counters {
     atomic_uint_least64_t memory_hits, disk_hits, pack_hits, misses, compiles;
@@ -31,6 +34,7 @@ struct fj_jit {
     struct fj_disk *disk;
     struct fj_pack *packs[FJ_PACKS_MAX]; // read-only layers behind the directory, in order
     int pack_count;
+    struct fj_jobs *jobs; // compile threads; NULL: requests always wait
     struct fj_jit_counters counters;
     _Atomic(const struct fj_nvrtc *) nvrtc; // NULL until something was compiled
 };
@@ -39,7 +43,8 @@ struct fj_times {
     double render_us, key_us, disk_us, compile_us, load_us, publish_us;
 };
 
-// One kernel of this process, shared by every plan with the same text. Immutable once published.
+// One kernel of this process, shared by every plan with the same text. Immutable once published,
+// but for being loaded when the first plan that launches it asks for it.
 struct fj_kernel {
     struct fj_key slot; // in fj_mem: digest of class and parameters
     struct fj_key key;  // of the cache entry: digest of the rendered text and its target
@@ -52,9 +57,11 @@ struct fj_kernel {
     size_t image_bytes;
     char nvrtc[48];
     int registers, spill_bytes, local_bytes, smem_static_bytes, smem_dynamic_bytes, threads;
+    enum fajit_origin origin;
+    fj_mutex mutex; // of loading: the fields below are for who has seen fj_jit_kernel load it
+    bool loaded;
     int ctas_per_sm; // 0 without a device
     struct fj_module module;
-    enum fajit_origin origin;
     struct fj_times times; // of making it
 };
 
@@ -62,11 +69,14 @@ struct fj_jit_request {
     const struct fj_choice *choice;
     bool cached_only; // FAJIT_E_NOT_CACHED instead of a compile
     bool capturing;   // FAJIT_E_CAPTURE instead of a compile or a load
+    bool no_wait;     // FAJIT_E_BUSY instead of waiting for a compile, which goes on behind
     bool no_load;
     bool watches; // see codegen/template.h
 };
 
-// A kernel with one more reference; release it with fj_jit_release. `ret_hit` may be NULL.
+// A kernel with one more reference; release it with fj_jit_release. `ret_hit` may be NULL: another
+// plan had the kernel before. When the compile that an earlier request left behind has failed, its
+// error is returned, once.
 int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
                   struct fj_kernel **ret_kernel, bool *ret_hit);
 void fj_jit_release(struct fj_jit *jit, struct fj_kernel *kernel);

@@ -6,15 +6,15 @@
 
 int fj_jit_make(struct fj_jit *jit, const struct fj_choice *choice, struct fj_kernel **ret_kernel)
 {
-    struct fj_kernel *kernel = calloc(1, sizeof(*kernel));
+    const struct fj_jit_request request = {.choice = choice};
+    struct fj_kernel *kernel = fj_kernel_new(&request);
     if (!kernel)
-        return fj_err(FAJIT_E_NOMEM, "no memory for a kernel");
-    kernel->choice = *choice;
+        return FAJIT_E_NOMEM;
     int err = fj_step_render(jit, kernel);
     if (err == 0)
         err = fj_step_key(jit, kernel);
     if (err == 0 && !fj_step_disk(jit, kernel))
-        err = fj_step_compile(jit, &(struct fj_jit_request){.choice = choice}, kernel);
+        err = fj_step_compile(jit, false, kernel);
     if (err) {
         fj_kernel_free(jit, kernel);
         return err;

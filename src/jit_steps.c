@@ -35,7 +35,7 @@ struct fj_key fj_step_slot(const struct fj_jit_request *request)
     struct fj_key slot = {{0}};
     fj_checksum(text, used, slot.bytes);
     memcpy(slot.bytes + 16, &request->choice->kernel, sizeof(request->choice->kernel));
-    slot.bytes[31] = (unsigned char)(request->no_load | request->watches << 1);
+    slot.bytes[31] = (unsigned char)request->watches;
     return slot;
 }
 
@@ -318,11 +318,10 @@ static int compile_and_publish(struct fj_jit *jit, struct fj_kernel *kernel)
     return err;
 }
 
-int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
-                    struct fj_kernel *kernel)
+int fj_step_compile(struct fj_jit *jit, bool cached_only, struct fj_kernel *kernel)
 {
     atomic_fetch_add(&jit->counters.misses, 1);
-    if (request->cached_only || jit->no_compile) {
+    if (cached_only || jit->no_compile) {
         char hex[65];
         fj_key_hex(&kernel->key, hex);
         return fj_err(FAJIT_E_NOT_CACHED,
@@ -336,7 +335,7 @@ int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
     return err;
 }
 
-int fj_step_load(struct fj_jit *jit, struct fj_kernel *kernel)
+static int load(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     double start = fj_now_us();
     int err = fj_module_load(&jit->device, kernel->image, kernel->name,
@@ -344,8 +343,42 @@ int fj_step_load(struct fj_jit *jit, struct fj_kernel *kernel)
     if (err == 0)
         err = fj_module_occupancy(&jit->device, &kernel->module, (unsigned)kernel->threads,
                                   (unsigned)kernel->smem_dynamic_bytes, &kernel->ctas_per_sm);
+    if (err)
+        fj_module_unload(&jit->device, &kernel->module);
     kernel->times.load_us = fj_now_us() - start;
     return err;
+}
+
+int fj_step_load(struct fj_jit *jit, struct fj_kernel *kernel)
+{
+    int err = FAJIT_OK;
+    pthread_mutex_lock(&kernel->mutex);
+    if (!kernel->loaded)
+        err = load(jit, kernel);
+    kernel->loaded = err == FAJIT_OK;
+    pthread_mutex_unlock(&kernel->mutex);
+    return err;
+}
+
+bool fj_kernel_is_loaded(struct fj_kernel *kernel)
+{
+    pthread_mutex_lock(&kernel->mutex);
+    bool loaded = kernel->loaded;
+    pthread_mutex_unlock(&kernel->mutex);
+    return loaded;
+}
+
+struct fj_kernel *fj_kernel_new(const struct fj_jit_request *request)
+{
+    struct fj_kernel *kernel = calloc(1, sizeof(*kernel));
+    if (!kernel) {
+        fj_err(FAJIT_E_NOMEM, "no memory for a kernel");
+        return NULL;
+    }
+    kernel->choice = *request->choice;
+    kernel->watches = request->watches;
+    pthread_mutex_init(&kernel->mutex, NULL);
+    return kernel;
 }
 
 void fj_kernel_free(struct fj_jit *jit, struct fj_kernel *kernel)
@@ -356,5 +389,6 @@ void fj_kernel_free(struct fj_jit *jit, struct fj_kernel *kernel)
         fj_module_unload(&jit->device, &kernel->module);
     fj_rendering_free(&kernel->rendering);
     free(kernel->image);
+    pthread_mutex_destroy(&kernel->mutex);
     free(kernel);
 }

@@ -11,10 +11,13 @@ int fj_step_render(struct fj_jit *jit, struct fj_kernel *kernel);
 int fj_step_key(struct fj_jit *jit, struct fj_kernel *kernel);
 // True when the image came from a cache layer.
 bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel);
+// A kernel with nothing made of it yet; NULL with an error recorded.
+struct fj_kernel *fj_kernel_new(const struct fj_jit_request *request);
 // Compiles unless another process publishes the entry meanwhile; publishes what it made.
-int fj_step_compile(struct fj_jit *jit, const struct fj_jit_request *request,
-                    struct fj_kernel *kernel);
+int fj_step_compile(struct fj_jit *jit, bool cached_only, struct fj_kernel *kernel);
+// Once per kernel; any thread.
 int fj_step_load(struct fj_jit *jit, struct fj_kernel *kernel);
+bool fj_kernel_is_loaded(struct fj_kernel *kernel);
 
 void fj_kernel_free(struct fj_jit *jit, struct fj_kernel *kernel); // NULL is fine
 

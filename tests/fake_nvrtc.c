@@ -51,6 +51,8 @@ static nvrtcResult compile(nvrtcProgram handle, int n_options, const char *const
     __atomic_add_fetch(&fake_nvrtc_state.compiles, 1, __ATOMIC_RELAXED);
     if (fake_nvrtc_state.compile_us)
         usleep(fake_nvrtc_state.compile_us);
+    while (__atomic_load_n(&fake_nvrtc_state.holds, __ATOMIC_ACQUIRE))
+        usleep(500);
     const char *log = fake_nvrtc_state.ptxas_log ? fake_nvrtc_state.ptxas_log : "";
     snprintf(program->log, sizeof(program->log), "%s", log);
     if (!fake_nvrtc_state.fails)

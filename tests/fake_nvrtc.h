@@ -8,6 +8,7 @@ struct fake_nvrtc_state {
     // Settings; fake_nvrtc_reset() clears them.
     bool fails;            // compiles end in an error in the last line of the source
     unsigned compile_us;   // how long one takes at least
+    bool holds;            // compiles do not end before it is cleared; set and clear atomically
     const char *ptxas_log; // what a compile that works leaves in its log; NULL: nothing
 
     // Results.

@@ -63,7 +63,7 @@ enum fajit_status {
     FAJIT_E_NO_DEVICE = -10,    // no driver, no GPU, or a context without a device
     FAJIT_E_CAPTURE = -11,      // the stream is capturing and nothing ready was found
     FAJIT_E_CONTEXT_LOST = -12, // a kernel faulted; the CUDA context is unusable
-    FAJIT_E_BUSY = -13,         // reserved for plans that do not wait; not returned yet
+    FAJIT_E_BUSY = -13,         // a plan that does not wait, and its kernel is being compiled
 };
 
 // A short English name of a status; never NULL.
@@ -86,7 +86,8 @@ enum fajit_log_level {
     FAJIT_LOG_DEBUG = 4, // every pipeline step with its time
 };
 
-// Called from any thread that is inside fajit; must be thread-safe, must not call fajit.
+// Called from any thread that is inside fajit, and from its compile threads; must be thread-safe,
+// must not call fajit.
 typedef void (*fajit_log_fn)(void *user, enum fajit_log_level level, const char *text);
 
 // --- Context ----------------------------------------------------------------------------------
@@ -138,6 +139,7 @@ struct fajit_ctx_params {
                              // layers behind the cache directory; default FAJIT_PACK_PATH
     const char *record_path; // every problem planned is appended to this file, once per context:
                              // what fajit-tune warms from; default FAJIT_RECORD
+    int compile_threads;     // for plans that do not wait; default the cores, from 2 to 4
 };
 
 // Thread-safety: safe; any number of threads may use one context. It must outlive its plans.
@@ -146,6 +148,7 @@ struct fajit_ctx;
 // Opens the device and reads the environment (FAJIT_DEVICE, FAJIT_CACHE, ..: see the README) for
 // the fields left zero. `params` may be NULL. Leaves the thread's current CUDA context as it was.
 FAJIT_API int fajit_ctx_create(const struct fajit_ctx_params *params, struct fajit_ctx **ret_ctx);
+// Compiles that have not begun are forgotten, the others waited for.
 FAJIT_API void fajit_ctx_destroy(struct fajit_ctx **ctx);
 
 struct fajit_device_info {
@@ -285,6 +288,19 @@ enum fajit_effort {
     FAJIT_EFFORT_TUNE,        // measure first when the problem has no record of its own: seconds
 };
 
+// What planning does when the kernel has to be compiled. One in memory, in the cache directory or
+// in a pack is ready: it is read and loaded at once, whatever this says.
+enum fajit_wait {
+    FAJIT_WAIT = 0, // compile here, or wait for the thread that does
+    FAJIT_NO_WAIT,  // FAJIT_E_BUSY, and a thread of the context compiles. The same call later gives
+                    // FAJIT_E_BUSY while it does, then the plan; or the compile's error, once
+    FAJIT_FALLBACK, // likewise, but another kernel that is ready serves meanwhile. The first of: a
+                    // configuration of the same template in memory; the default configuration;
+                    // another template in memory; another family's default. fajit_plan_info tells;
+                    // planning again later gives the wanted one. With nothing ready FAJIT_E_BUSY:
+                    // a host that may block calls with FAJIT_WAIT, which joins the compile
+};
+
 struct fajit_plan_params {
     size_t struct_size;
     enum fajit_effort effort;
@@ -293,19 +309,28 @@ struct fajit_plan_params {
     bool no_load; // render and compile only; such a plan cannot be launched
     bool watches; // keep the template's //@watch lines for fajit_plan_trace: the same results
                   // from another text, with a cache entry of its own
+    enum fajit_wait wait; // other than FAJIT_WAIT: nothing is tuned, FAJIT_EFFORT_TUNE is refused
 };
 
 // Thread-safety: immutable after creation; launches may run concurrently.
 struct fajit_plan;
 
-// Takes a problem to a loaded kernel: choose, render, look up, compile, load. Blocks while it
-// compiles. A plan fixes what the text bakes in (dtype, head dims, mask kind, switches, promised
-// alignment) plus device and context; batch, lengths, strides, scale and pointers may change at
-// every launch.
+// Takes a problem to a loaded kernel: choose, render, look up, compile, load. However many threads
+// ask for one kernel, one compiles it. A plan fixes what the text bakes in (dtype, head dims, mask
+// kind, switches, promised alignment) plus device and context; batch, lengths, strides, scale and
+// pointers may change at every launch.
 FAJIT_API int fajit_plan_create(struct fajit_ctx *ctx, const struct fajit_problem *problem,
                                 const struct fajit_plan_params *params,
                                 struct fajit_plan **ret_plan);
 FAJIT_API void fajit_plan_destroy(struct fajit_plan **plan);
+
+// Plans many problems, compiling several at a time (`compile_threads`), and waits for all of them:
+// before serving, or before a capture. `ret_plans` [count] receives a plan or NULL for each; it may
+// be NULL, then the kernels are only left in the cache. `ret_statuses` [count] may be NULL. Returns
+// the first failure, its sentence naming the problem; the others are planned all the same.
+FAJIT_API int fajit_prepare(struct fajit_ctx *ctx, const struct fajit_problem *const *problems,
+                            int count, const struct fajit_plan_params *params,
+                            struct fajit_plan **ret_plans, int *ret_statuses);
 
 // --- Tensors and launch -----------------------------------------------------------------------
 
@@ -401,8 +426,10 @@ struct fajit_plan_info {
     double block_flops, block_bytes, block_exps; // one CTA, one KV (or K) block
     double render_us, key_us, disk_us, compile_us, load_us, publish_us;
     // How the configuration was chosen: "fixed", "exact", "bucket", "nearest", "stale", "other
-    // gpu", "arch" or "heuristic", a colon, and the record or rule. See the section on tuning.
+    // gpu", "arch" or "heuristic", a colon, and the record or rule. See the section on tuning. Of a
+    // fallback: that of the kernel it stands in for.
     char config_from[160];
+    bool fallback; // another kernel than the wanted one, which was not ready: plan again
 };
 
 FAJIT_API int fajit_plan_info(const struct fajit_plan *plan, struct fajit_plan_info *ret_info);

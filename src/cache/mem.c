@@ -145,6 +145,32 @@ void *fj_mem_find(struct fj_mem *mem, const struct fj_key *key)
     return value;
 }
 
+void *fj_mem_try(struct fj_mem *mem, const struct fj_key *key, bool *ret_busy)
+{
+    void *value = NULL;
+    pthread_mutex_lock(&mem->mutex);
+    struct node *node = *find(mem, key);
+    *ret_busy = node && !node->value;
+    if (!node) {
+        insert(mem, key);
+    } else if (node->value) {
+        node->refs++;
+        value = node->value;
+    }
+    pthread_mutex_unlock(&mem->mutex);
+    return value;
+}
+
+void fj_mem_visit(struct fj_mem *mem, void (*visit)(void *user, const void *value), void *user)
+{
+    pthread_mutex_lock(&mem->mutex);
+    for (size_t i = 0; i < mem->bucket_count; i++)
+        for (const struct node *node = mem->buckets[i]; node; node = node->next)
+            if (node->value)
+                visit(user, node->value);
+    pthread_mutex_unlock(&mem->mutex);
+}
+
 bool fj_mem_fill(struct fj_mem *mem, const struct fj_key *key, void *value)
 {
     pthread_mutex_lock(&mem->mutex);

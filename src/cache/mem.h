@@ -17,6 +17,13 @@ void *fj_mem_acquire(struct fj_mem *mem, const struct fj_key *key);
 // Returns the value with one more reference, or NULL when none is ready. Never waits, and makes
 // nobody the maker.
 void *fj_mem_find(struct fj_mem *mem, const struct fj_key *key);
+// The same without waiting for a maker: NULL with `ret_busy` set when there is one, NULL without it
+// when the caller has become it.
+void *fj_mem_try(struct fj_mem *mem, const struct fj_key *key, bool *ret_busy);
+
+// Calls `visit` for every value that is ready, in no order, while the table is locked: it must call
+// nothing of this file. The value is valid during the call.
+void fj_mem_visit(struct fj_mem *mem, void (*visit)(void *user, const void *value), void *user);
 
 // The maker's value, with one reference: the maker's. False when there was no memory to note it:
 // then the value stays the caller's own, shared with nobody, and must not be released here.

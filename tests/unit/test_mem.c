@@ -52,6 +52,36 @@ static void test_life_of_a_key(void **state)
     fj_mem_destroy(&mem, free_nothing, &freed);
 }
 
+static void count_value(void *user, const void *value)
+{
+    (void)value;
+    ++*(int *)user;
+}
+
+static void test_trying(void **state)
+{
+    (void)state;
+    int freed = 0, seen = 0, value = 7;
+    bool busy = true;
+    struct fj_mem *mem = fj_mem_create();
+    struct fj_key key = key_of(1);
+    assert_null(fj_mem_try(mem, &key, &busy));
+    assert_false(busy); // the caller makes it
+    assert_null(fj_mem_try(mem, &key, &busy));
+    assert_true(busy);
+    fj_mem_visit(mem, count_value, &seen);
+    assert_int_equal(seen, 0);
+    assert_true(fj_mem_fill(mem, &key, &value));
+    assert_ptr_equal(fj_mem_try(mem, &key, &busy), &value);
+    assert_false(busy);
+    fj_mem_visit(mem, count_value, &seen);
+    assert_int_equal(seen, 1);
+    assert_null(fj_mem_release(mem, &key));
+    assert_ptr_equal(fj_mem_release(mem, &key), &value);
+    fj_mem_destroy(&mem, free_nothing, &freed);
+    assert_int_equal(freed, 0);
+}
+
 static void test_many_keys(void **state)
 {
     (void)state;
@@ -240,9 +270,13 @@ static void test_a_hit_is_quick(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_key), cmocka_unit_test(test_many_keys),
-        cmocka_unit_test(test_one_maker),     cmocka_unit_test(test_failure_passes_the_turn_on),
-        cmocka_unit_test(test_churn),         cmocka_unit_test(test_a_hit_is_quick),
+        cmocka_unit_test(test_life_of_a_key),
+        cmocka_unit_test(test_trying),
+        cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_one_maker),
+        cmocka_unit_test(test_failure_passes_the_turn_on),
+        cmocka_unit_test(test_churn),
+        cmocka_unit_test(test_a_hit_is_quick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
