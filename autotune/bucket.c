@@ -11,7 +11,15 @@
 // Results of a problem four times as large or small say little about this one.
 #define NEAREST_LOG2 2.0
 
-static const char attn_sizes[] = "bhqk", gemm_sizes[] = "bmnk";
+static const char attn_sizes[] = "bhqk", gemm_sizes[] = "bmnk", no_sizes[] = "";
+
+// Which letters begin a size, by the text up to the colon.
+static const char *sizes_of(const char *text)
+{
+    return !strncmp(text, "gemm:", 5)     ? gemm_sizes
+           : !strncmp(text, "kernel:", 7) ? no_sizes
+                                          : attn_sizes;
+}
 
 int fj_tune_key_of(const struct fj_problem *problem, struct fj_tune_key *ret_key)
 {
@@ -57,6 +65,25 @@ static bool take_size(struct fj_tune_key *key, int slot, const char *word, size_
     return *end == '\0' && key->sizes[slot] > 0;
 }
 
+// "8192/4096": the sizes of a kernel that is not ours, in its own order.
+static bool take_size_list(struct fj_tune_key *key, const char *list, size_t len)
+{
+    char digits[80], *at = digits;
+    if (len >= sizeof(digits))
+        return false;
+    memcpy(digits, list, len);
+    digits[len] = '\0';
+    for (int i = 0; i < FJ_TUNE_SIZES; i++) {
+        if (!isdigit((unsigned char)*at) || (key->sizes[i] = strtoll(at, &at, 10)) < 1)
+            return false;
+        if (!*at)
+            return true;
+        if (*at++ != '/')
+            return false;
+    }
+    return false;
+}
+
 // FNV-1a, 32 bits (Fowler, Noll, Vo).
 static uint32_t hash_text(const char *text)
 {
@@ -73,18 +100,20 @@ bool fj_tune_key_parse(const char *text, size_t len, struct fj_tune_key *ret_key
     if (!colon || len >= sizeof(key.problem))
         return false;
     size_t head = (size_t)(colon - text) + 1;
-    const bool is_gemm = head == 5 && !memcmp(text, "gemm:", 5);
-    const char *names = is_gemm ? gemm_sizes : attn_sizes;
+    const char *names = sizes_of(text);
     memcpy(key.problem, text, len);
     memcpy(key.exact, text, head);
-    key.group = is_gemm;
+    key.group = names == gemm_sizes;
     const char *separator = "", *end = text + len;
     for (const char *word = text + head; word < end;) {
         const char *comma = memchr(word, ',', (size_t)(end - word));
         size_t size = (size_t)((comma ? comma : end) - word);
         const char *slot =
             size > 1 && isdigit((unsigned char)word[1]) ? strchr(names, word[0]) : NULL;
-        if (slot && *slot) {
+        if (names == no_sizes && size > 6 && !memcmp(word, "sizes=", 6)) {
+            if (!take_size_list(&key, word + 6, size - 6))
+                return false;
+        } else if (slot && *slot) {
             if (!take_size(&key, (int)(slot - names), word, size))
                 return false;
         } else if (size == 0 || !append(key.exact, sizeof(key.exact), word, size, separator)) {
@@ -133,10 +162,13 @@ enum fj_tune_match fj_tune_compare(const struct fj_tune_key *want, const struct 
 
 void fj_tune_bucket_text(const struct fj_tune_key *key, struct fj_buf *ret_text)
 {
-    const char *names = strncmp(key->exact, "gemm:", 5) ? attn_sizes : gemm_sizes;
+    const char *names = sizes_of(key->exact);
     fj_buf_puts(ret_text, key->exact);
     for (int i = 0; i < FJ_TUNE_SIZES; i++)
-        if (key->sizes[i])
+        if (key->sizes[i] && names == no_sizes)
+            fj_buf_printf(ret_text, "%s%lld",
+                          i ? "/" : ",sizes=", (long long)fj_tune_bucket(key->sizes[i]));
+        else if (key->sizes[i])
             fj_buf_printf(ret_text, ",%c%lld", names[i], (long long)fj_tune_bucket(key->sizes[i]));
     if (key->group > 1)
         fj_buf_printf(ret_text, ",group=%lld", (long long)key->group);

@@ -8,7 +8,8 @@
 #define FJ_TUNE_TEXT_MAX 160
 #define FJ_TUNE_SIZES 4
 
-// Sizes in the order batch, heads, seq_q, seq_k, or batch, m, n, k. 0: any.
+// Sizes in the order batch, heads, seq_q, seq_k, or batch, m, n, k; of a kernel that is not ours as
+// its sizes= lists them. 0: any.
 struct fj_tune_key {
     char problem[FJ_TUNE_TEXT_MAX]; // canonical text without family, variant, scale and knobs
     char exact[FJ_TUNE_TEXT_MAX];   // the same without sizes: "attn:bf16,d128,causal"

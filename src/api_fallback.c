@@ -30,7 +30,7 @@ static void see(void *user, const void *value)
     struct search *s = user;
     const struct fj_choice *choice = &((const struct fj_kernel *)value)->choice;
     const struct seen seen = {choice->kernel, choice->problem.variant, choice->config};
-    if (choice->kernel->op == s->problem->op && s->count < READY_MAX)
+    if (choice->kernel && choice->kernel->op == s->problem->op && s->count < READY_MAX)
         s->seen[s->count++] = seen;
 }
 

@@ -11,6 +11,7 @@
 #include "codegen/template.h"
 #include "cuda/module.h"
 #include "cuda/nvrtc.h"
+#include "kernels/custom.h"
 #include "kernels/kernel.h"
 
 #define FJ_PACKS_MAX 32
@@ -49,7 +50,8 @@ struct fj_kernel {
     struct fj_key slot; // in fj_mem: digest of class and parameters
     struct fj_key key;  // of the cache entry: digest of the rendered text and its target
     bool watches;
-    struct fj_choice choice; // sizes in it are those of the first plan: do not use
+    struct fj_choice choice;  // sizes in it are those of the first plan: do not use
+    struct fj_custom *custom; // a template of the caller's, and no choice; NULL: one of ours
     char name[160];
     struct fj_target target;
     struct fj_rendering rendering;
@@ -67,9 +69,10 @@ struct fj_kernel {
 
 struct fj_jit_request {
     const struct fj_choice *choice;
-    bool cached_only; // FAJIT_E_NOT_CACHED instead of a compile
-    bool capturing;   // FAJIT_E_CAPTURE instead of a compile or a load
-    bool no_wait;     // FAJIT_E_BUSY instead of waiting for a compile, which goes on behind
+    const struct fj_custom *custom; // with its knobs set; or NULL, and `choice` counts
+    bool cached_only;               // FAJIT_E_NOT_CACHED instead of a compile
+    bool capturing;                 // FAJIT_E_CAPTURE instead of a compile or a load
+    bool no_wait; // FAJIT_E_BUSY instead of waiting for a compile, which goes on behind
     bool no_load;
     bool watches; // see codegen/template.h
 };
@@ -84,10 +87,14 @@ void fj_jit_release(struct fj_jit *jit, struct fj_kernel *kernel);
 // Renders without compiling: for reading. `watches`: see codegen/template.h.
 int fj_jit_render(struct fj_jit *jit, const struct fj_choice *choice, bool watches,
                   char ret_name[160], struct fj_rendering *ret_rendering);
+int fj_jit_render_custom(struct fj_jit *jit, const struct fj_custom *custom, bool watches,
+                         struct fj_rendering *ret_rendering);
 
 // A kernel of the caller's own, known to nobody else, for measuring: rendered, and read from the
 // cache or compiled, not loaded. Any thread; loading and dropping want the device.
 int fj_jit_make(struct fj_jit *jit, const struct fj_choice *choice, struct fj_kernel **ret_kernel);
+int fj_jit_make_custom(struct fj_jit *jit, const struct fj_custom *custom,
+                       struct fj_kernel **ret_kernel);
 int fj_jit_load(struct fj_jit *jit, struct fj_kernel *kernel);
 void fj_jit_drop(struct fj_jit *jit, struct fj_kernel *kernel); // NULL is fine
 

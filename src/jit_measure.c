@@ -4,10 +4,10 @@
 
 #include "jit_steps.h"
 
-int fj_jit_make(struct fj_jit *jit, const struct fj_choice *choice, struct fj_kernel **ret_kernel)
+static int make(struct fj_jit *jit, const struct fj_jit_request *request,
+                struct fj_kernel **ret_kernel)
 {
-    const struct fj_jit_request request = {.choice = choice};
-    struct fj_kernel *kernel = fj_kernel_new(&request);
+    struct fj_kernel *kernel = fj_kernel_new(request);
     if (!kernel)
         return FAJIT_E_NOMEM;
     int err = fj_step_render(jit, kernel);
@@ -21,6 +21,17 @@ int fj_jit_make(struct fj_jit *jit, const struct fj_choice *choice, struct fj_ke
     }
     *ret_kernel = kernel;
     return FAJIT_OK;
+}
+
+int fj_jit_make(struct fj_jit *jit, const struct fj_choice *choice, struct fj_kernel **ret_kernel)
+{
+    return make(jit, &(struct fj_jit_request){.choice = choice}, ret_kernel);
+}
+
+int fj_jit_make_custom(struct fj_jit *jit, const struct fj_custom *custom,
+                       struct fj_kernel **ret_kernel)
+{
+    return make(jit, &(struct fj_jit_request){.custom = custom}, ret_kernel);
 }
 
 int fj_jit_load(struct fj_jit *jit, struct fj_kernel *kernel)

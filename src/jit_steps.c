@@ -16,6 +16,11 @@
 
 struct fj_key fj_step_slot(const struct fj_jit_request *request)
 {
+    if (request->custom) {
+        struct fj_key slot = fj_custom_slot(request->custom);
+        slot.bytes[31] = (unsigned char)request->watches;
+        return slot;
+    }
     struct fj_params params = {0};
     request->choice->kernel->params(request->choice, &params);
     char text[FJ_PARAMS_MAX * 24];
@@ -81,8 +86,14 @@ static int dump_source(const char *dir, const char *name, const struct fj_render
 int fj_step_render(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     double start = fj_now_us();
-    int err =
-        fj_render_choice(jit, &kernel->choice, kernel->watches, kernel->name, &kernel->rendering);
+    int err;
+    if (kernel->custom) {
+        memcpy(kernel->name, kernel->custom->name, sizeof(kernel->name));
+        err = fj_jit_render_custom(jit, kernel->custom, kernel->watches, &kernel->rendering);
+    } else {
+        err = fj_render_choice(jit, &kernel->choice, kernel->watches, kernel->name,
+                               &kernel->rendering);
+    }
     kernel->times.render_us = fj_now_us() - start;
     if (err || !jit->dump_dir)
         return err;
@@ -250,8 +261,10 @@ static void take_compiled(struct fj_kernel *kernel, struct fj_compiled *compiled
     kernel->spill_bytes = compiled->spill_bytes;
     kernel->local_bytes = compiled->local_bytes;
     kernel->smem_static_bytes = compiled->smem_static_bytes;
-    kernel->smem_dynamic_bytes = kernel->choice.kernel->smem_bytes(&kernel->choice);
-    kernel->threads = kernel->choice.kernel->threads(&kernel->choice);
+    const struct fj_choice *choice = &kernel->choice;
+    kernel->smem_dynamic_bytes =
+        kernel->custom ? kernel->custom->smem_bytes : choice->kernel->smem_bytes(choice);
+    kernel->threads = kernel->custom ? kernel->custom->threads : choice->kernel->threads(choice);
     kernel->origin = FAJIT_FROM_COMPILE;
 }
 
@@ -375,7 +388,15 @@ struct fj_kernel *fj_kernel_new(const struct fj_jit_request *request)
         fj_err(FAJIT_E_NOMEM, "no memory for a kernel");
         return NULL;
     }
-    kernel->choice = *request->choice;
+    if (request->choice)
+        kernel->choice = *request->choice;
+    if (request->custom && !(kernel->custom = malloc(sizeof(*kernel->custom)))) {
+        free(kernel);
+        fj_err(FAJIT_E_NOMEM, "no memory for a kernel");
+        return NULL;
+    }
+    if (request->custom)
+        *kernel->custom = *request->custom;
     kernel->watches = request->watches;
     pthread_mutex_init(&kernel->mutex, NULL);
     return kernel;
@@ -389,6 +410,7 @@ void fj_kernel_free(struct fj_jit *jit, struct fj_kernel *kernel)
         fj_module_unload(&jit->device, &kernel->module);
     fj_rendering_free(&kernel->rendering);
     free(kernel->image);
+    free(kernel->custom);
     pthread_mutex_destroy(&kernel->mutex);
     free(kernel);
 }
