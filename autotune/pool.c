@@ -1,16 +1,14 @@
 // Compiling in the background of a search.
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "autotune/search_internal.h"
 #include "base/thread.h"
 
 // How often a waiting search looks at its clock and at the caller's wish to cancel.
-#define LOOK_NS 20000000L
+#define LOOK_US 20e3
 
 struct ready {
     int candidate, status;
@@ -57,18 +55,6 @@ static void *compile_all(void *user)
     return NULL;
 }
 
-static void wait_a_little(struct pool *pool)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += LOOK_NS;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    pthread_cond_timedwait(&pool->changed, &pool->mutex, &until);
-}
-
 // The first candidate is seen through whatever the time: without one there is nothing to choose.
 static bool must_stop(const struct pool *pool, int taken, double share)
 {
@@ -91,7 +77,7 @@ static bool next(struct pool *pool, int taken, double share, struct ready *ret)
         found = !stop && taken < pool->count;
         if (stop || found || pool->done)
             break;
-        wait_a_little(pool);
+        fj_cond_wait_us(&pool->changed, &pool->mutex, LOOK_US);
     }
     if (found)
         *ret = pool->ready[taken];

@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "cache/lines.h"
+#include "base/lines.h"
 #include "kernels/words.h"
 
 #define FORMAT "fj1"

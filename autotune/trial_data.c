@@ -1,11 +1,11 @@
 // Tensors of a trial and their values.
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "autotune/trial.h"
 #include "base/num.h"
+#include "base/thread.h"
 
 // Normal values that repeat after a prime number of elements: no two rows are alike, and any
 // element of any tensor can be told from its index.

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "cache/fs.h"
-#include "cache/lines.h"
+#include "base/fs.h"
+#include "base/lines.h"
 #include "ctx.h"
 
 #define PACK_SUFFIX ".fjpack"

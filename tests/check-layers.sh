@@ -49,6 +49,13 @@ bad=$(echo "$rules" | while IFS=: read -r folder allowed; do
     done
 done)
 
+# A port to another system is the work of one folder.
+system='fcntl|unistd|sys/[a-z]*|dirent|dlfcn|pthread|glob|time|signal|spawn|poll|sched|link|elf'
+calls=$(grep -nE "^#include <($system)\.h>" -r src autotune include | grep -v '^src/base/' || true)
+[ -z "$calls" ] || bad="$bad
+$calls
+(headers of the operating system belong in src/base)"
+
 [ -z "$bad" ] || {
     echo "$bad"
     exit 1

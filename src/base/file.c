@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,6 +211,18 @@ bool fj_file_exists(const char *path)
 {
     struct stat info;
     return !stat(path, &info);
+}
+
+bool fj_file_match(const char *pattern, bool (*see)(void *user, const char *path), void *user,
+                   bool *ret_any)
+{
+    glob_t found = {0};
+    bool done = false;
+    *ret_any = glob(pattern, 0, NULL, &found) == 0 && found.gl_pathc > 0;
+    for (size_t i = *ret_any ? found.gl_pathc : 0; i > 0 && !done; i--)
+        done = see(user, found.gl_pathv[i - 1]);
+    globfree(&found);
+    return done;
 }
 
 bool fj_path_join(char *ret, size_t size, const char *dir, const char *name)

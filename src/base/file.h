@@ -11,6 +11,10 @@ int fj_file_mkdirs(const char *path, int mode); // like mkdir -p
 // 0 when `path` is a directory owned by this user and not writable by group or others.
 int fj_file_check_private_dir(const char *path);
 bool fj_file_exists(const char *path);
+// The paths that match `pattern` (*, ?, [..]), last in the alphabet first, until `see` answers
+// true; returns that answer. `*ret_any` says whether there was one.
+bool fj_file_match(const char *pattern, bool (*see)(void *user, const char *path), void *user,
+                   bool *ret_any);
 // Joins into `ret`; false when it does not fit.
 bool fj_path_join(char *ret, size_t size, const char *dir, const char *name);
 // secure_getenv; NULL when unset or empty.

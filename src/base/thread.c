@@ -163,6 +163,23 @@ int fj_run_with_stack(size_t stack_bytes, void (*fn)(void *user), void *user)
 
 // --- Clocks ---
 
+void fj_cond_wait_us(fj_cond *cond, fj_mutex *mutex, double us)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    int64_t ns = until.tv_nsec + (int64_t)(us * 1e3);
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    pthread_cond_timedwait(cond, mutex, &until);
+}
+
+void fj_sleep_us(double us)
+{
+    int64_t ns = us > 0 ? (int64_t)(us * 1000) : 0;
+    struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    nanosleep(&time, NULL);
+}
+
 double fj_now_us(void)
 {
     struct timespec now;

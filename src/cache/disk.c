@@ -1,8 +1,8 @@
 #include "cache/disk.h"
 
 #include "base/file.h"
+#include "base/fs.h"
 #include "cache/disk_internal.h"
-#include "cache/fs.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 // Listing, counting and eviction. The directory is flat: the cap of a GiB keeps it at some ten
 // thousand files, which any file system of today finds by name in constant time.
 #include "base/file.h"
+#include "base/fs.h"
 #include "cache/disk_internal.h"
-#include "cache/fs.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 // outside the cache directory, which may be on a network file system where locks hang or lie; two
 // hosts may compile the same kernel, and the later rename wins.
 #include "base/file.h"
+#include "base/fs.h"
 #include "cache/disk_internal.h"
-#include "cache/fs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static bool wait_for(const char *path, struct fj_disk_lock *lock, double wait_us
             return false;
         if (pause_us > last_pause_us)
             pause_us = last_pause_us;
-        fj_fs_sleep_us(pause_us < left_us ? pause_us : left_us);
+        fj_sleep_us(pause_us < left_us ? pause_us : left_us);
     }
 }
 

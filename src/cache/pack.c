@@ -1,14 +1,12 @@
 #include "cache/pack.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/fs.h"
 
 #define MAGIC "fajitpk1"
 #define HEADER_BYTES 80u
@@ -47,22 +45,6 @@ static int bad(const char *path, const char *what)
     return fj_err(FAJIT_E_IO, "%s is not a usable pack: %s", path, what);
 }
 
-static bool read_at(int fd, uint64_t at, void *to, uint64_t len)
-{
-    unsigned char *bytes = to;
-    while (len) {
-        ssize_t got = pread(fd, bytes, len, (off_t)at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        bytes += got;
-        at += (uint64_t)got;
-        len -= (uint64_t)got;
-    }
-    return true;
-}
-
 static void sum_header(const unsigned char *header, const unsigned char *index, uint64_t count,
                        uint8_t ret_sum[SUM_BYTES])
 {
@@ -92,7 +74,7 @@ static int read_header(struct fj_pack *pack)
     uint8_t sum[SUM_BYTES];
     if (pack->file_bytes < HEADER_BYTES + SUM_BYTES)
         return bad(pack->path, "it is too short");
-    if (!read_at(pack->fd, 0, header, sizeof(header)))
+    if (!fj_fs_read_at(pack->fd, 0, header, sizeof(header)))
         return bad(pack->path, "its header cannot be read");
     if (memcmp(header, MAGIC, 8) != 0)
         return bad(pack->path, "it does not begin like one");
@@ -109,7 +91,7 @@ static int read_header(struct fj_pack *pack)
     pack->index = malloc(pack->count * INDEX_BYTES + 1);
     if (!pack->index)
         return fj_err(FAJIT_E_NOMEM, "no memory for the index of %s", pack->path);
-    if (!read_at(pack->fd, HEADER_BYTES, pack->index, pack->count * INDEX_BYTES))
+    if (!fj_fs_read_at(pack->fd, HEADER_BYTES, pack->index, pack->count * INDEX_BYTES))
         return bad(pack->path, "its index cannot be read");
     sum_header(header, pack->index, pack->count, sum);
     if (memcmp(sum, header + SUMMED_BYTES, SUM_BYTES) != 0 || !index_is_sound(pack))
@@ -119,21 +101,15 @@ static int read_header(struct fj_pack *pack)
 
 int fj_pack_open(const char *path, struct fj_pack **ret_pack)
 {
-    struct stat info;
     struct fj_pack *pack = calloc(1, sizeof(*pack));
     if (!pack)
         return fj_err(FAJIT_E_NOMEM, "no memory to open %s", path);
     snprintf(pack->path, sizeof(pack->path), "%s", path);
-    pack->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int err = FAJIT_OK;
-    if (pack->fd < 0 || fstat(pack->fd, &info))
-        err = bad(path, strerror(errno));
-    else if (!S_ISREG(info.st_mode))
-        err = bad(path, "it is not a regular file");
-    if (err == 0) {
-        pack->file_bytes = (uint64_t)info.st_size;
-        err = read_header(pack);
-    }
+    pack->fd = -1;
+    enum fj_fs_result found = fj_fs_open(path, &pack->fd, &pack->file_bytes);
+    int err = found == FJ_FS_OK    ? read_header(pack)
+              : found == FJ_FS_ODD ? bad(path, "it is not a regular file")
+                                   : bad(path, strerror(errno));
     if (err) {
         fj_pack_close(&pack);
         return err;
@@ -146,8 +122,7 @@ void fj_pack_close(struct fj_pack **pack)
 {
     if (!*pack)
         return;
-    if ((*pack)->fd >= 0)
-        close((*pack)->fd);
+    fj_fs_close((*pack)->fd);
     free((*pack)->index);
     free(*pack);
     *pack = NULL;
@@ -174,7 +149,7 @@ int fj_pack_read(const struct fj_pack *pack, int64_t index, struct fj_buf *ret_b
     if (!data)
         return fj_err(FAJIT_E_NOMEM, "no memory for an entry of %s", pack->path);
     int err = FAJIT_OK;
-    if (!read_at(pack->fd, get64(row + 32), data, bytes)) {
+    if (!fj_fs_read_at(pack->fd, get64(row + 32), data, bytes)) {
         err = bad(pack->path, "an entry cannot be read");
     } else {
         fj_buf_clear(ret_bytes);
@@ -213,7 +188,7 @@ int fj_pack_text(const struct fj_pack *pack, struct fj_buf *ret_text)
     char *text = malloc(pack->text_bytes + 1);
     if (!text)
         return fj_err(FAJIT_E_NOMEM, "no memory for the records of %s", pack->path);
-    bool ok = read_at(pack->fd, pack->text_at, text, pack->text_bytes);
+    bool ok = fj_fs_read_at(pack->fd, pack->text_at, text, pack->text_bytes);
     if (ok)
         fj_buf_append(ret_text, text, pack->text_bytes);
     free(text);

@@ -1,12 +1,11 @@
 #include "cuda/loader.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/library.h"
 #include "base/thread.h"
-#include "cuda/libinfo.h"
 #include "cuda/nvrtc_search.h"
 
 // Libraries stay loaded for the life of the process: both start threads and keep thread-local
@@ -53,10 +52,10 @@ static struct nvrtc_library *libraries; // one per handle, never removed
 static const char *fill(void *handle, const struct symbol *symbols, size_t count, void *ret_table)
 {
     for (size_t i = 0; i < count; i++) {
-        void *address = dlsym(handle, symbols[i].name);
+        void *address = fj_library_symbol(handle, symbols[i].name);
         if (!address && !symbols[i].optional)
             return symbols[i].name;
-        // dlsym's void pointer becomes a function pointer by its bytes, as POSIX allows.
+        // The void pointer becomes a function pointer by its bytes, as POSIX allows.
         memcpy((char *)ret_table + symbols[i].offset, &address, sizeof(address));
     }
     return NULL;
@@ -70,9 +69,9 @@ static int open_driver(void)
     void *handle = NULL;
     char reason[256] = "";
     for (size_t i = 0; i < COUNT(driver_names) && !handle; i++) {
-        handle = dlopen(driver_names[i], RTLD_NOW | RTLD_LOCAL);
+        handle = fj_library_open(driver_names[i]);
         if (!handle && !*reason)
-            strncat(reason, dlerror(), sizeof(reason) - 1);
+            strncat(reason, fj_library_error(), sizeof(reason) - 1);
     }
     if (!handle)
         return fj_err(FAJIT_E_NO_DEVICE,
@@ -104,7 +103,7 @@ static void load_builtins(const struct fj_nvrtc *nvrtc, const char *dir)
     struct fj_buf path = {0};
     fj_buf_printf(&path, "%s/libnvrtc-builtins.so.%d.%d", dir, nvrtc->major, nvrtc->minor);
     if (!path.failed && *dir)
-        dlopen(path.data, RTLD_NOW | RTLD_LOCAL);
+        fj_library_open(path.data);
     fj_buf_free(&path);
 }
 
@@ -130,9 +129,9 @@ static const struct fj_nvrtc *adopt(void *handle, struct fj_buf *ret_reason)
     void *address;
     char dir[sizeof(nvrtc->path)] = "";
     memcpy(&address, &nvrtc->nvrtcVersion, sizeof(address));
-    if (fj_libinfo_path(address, nvrtc->path, sizeof(nvrtc->path), dir, sizeof(dir)))
+    if (fj_library_path(address, nvrtc->path, sizeof(nvrtc->path), dir, sizeof(dir)))
         load_builtins(nvrtc, dir);
-    fj_libinfo_build_id(address, nvrtc->build_id);
+    fj_library_build_id(address, nvrtc->build_id);
     library->handle = handle;
     library->next = libraries;
     libraries = library;
@@ -151,13 +150,12 @@ static bool try_spot(void *user, const struct fj_spot *spot)
         fj_buf_printf(&attempt->tried, "\n  %s: nothing there", spot->path);
         return false;
     }
-    int only_loaded = spot->kind == FJ_SPOT_LOADED ? RTLD_NOLOAD : 0;
-    void *handle = dlopen(spot->path, RTLD_NOW | RTLD_LOCAL | only_loaded);
-    if (!handle && spot->kind == FJ_SPOT_LOADED)
+    bool look_only = spot->kind == FJ_SPOT_LOADED;
+    void *handle = look_only ? fj_library_find(spot->path) : fj_library_open(spot->path);
+    if (!handle && look_only)
         return false;
     if (!handle) {
-        const char *reason = dlerror();
-        fj_buf_printf(&attempt->tried, "\n  %s: %s", spot->path, reason ? reason : "not loadable");
+        fj_buf_printf(&attempt->tried, "\n  %s: %s", spot->path, fj_library_error());
         return false;
     }
     struct fj_buf reason = {0};
@@ -200,15 +198,12 @@ int fj_nvrtc_open(const char *path, int driver_version, const struct fj_nvrtc **
 static bool report_spot(void *user, const struct fj_spot *spot)
 {
     struct fj_buf *text = user;
-    void *handle = dlopen(spot->path, RTLD_NOW | RTLD_NOLOAD);
-    bool loaded = handle != NULL;
+    bool loaded = fj_library_find(spot->path) != NULL;
     static const char *const kinds[] = {
         [FJ_SPOT_LOADED] = "not loaded in this process",
         [FJ_SPOT_FILE] = "nothing there",
         [FJ_SPOT_SONAME] = "left to the dynamic loader",
     };
-    if (handle)
-        dlclose(handle); // the look at it, not the library
     const char *state = loaded ? "loaded" : spot->present ? "present" : kinds[spot->kind];
     fj_buf_printf(text, "  %s: %s\n", spot->path, state);
     return false;

@@ -1,6 +1,5 @@
 #include "cuda/nvrtc_search.h"
 
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,22 +54,20 @@ static bool show(const struct search *search, enum fj_spot_kind kind, const char
     return search->visit(search->user, &spot);
 }
 
-static bool show_matches(const struct search *search, const char *pattern)
+static bool show_present(void *user, const char *path)
 {
-    glob_t found = {0};
-    if (glob(pattern, 0, NULL, &found) != 0 || found.gl_pathc == 0) {
-        globfree(&found);
-        return show(search, FJ_SPOT_FILE, pattern, false);
-    }
-    // Last first: where versions stand in the path, the newest sorts last.
-    bool done = false;
-    for (size_t i = found.gl_pathc; i > 0 && !done; i--)
-        done = show(search, FJ_SPOT_FILE, found.gl_pathv[i - 1], true);
-    globfree(&found);
-    return done;
+    return show(user, FJ_SPOT_FILE, path, true);
 }
 
-static bool show_place(const struct search *search, const struct place *place)
+// Last first: where versions stand in the path, the newest sorts last.
+static bool show_matches(struct search *search, const char *pattern)
+{
+    bool any;
+    bool done = fj_file_match(pattern, show_present, search, &any);
+    return any ? done : show(search, FJ_SPOT_FILE, pattern, false);
+}
+
+static bool show_place(struct search *search, const struct place *place)
 {
     const char *root = place->env ? fj_env(place->env) : "";
     if (!root)
@@ -85,7 +82,7 @@ static bool show_place(const struct search *search, const struct place *place)
     return false;
 }
 
-static bool show_places(const struct search *search, const struct place *places, size_t count)
+static bool show_places(struct search *search, const struct place *places, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (show_place(search, &places[i]))
@@ -94,7 +91,7 @@ static bool show_places(const struct search *search, const struct place *places,
     return false;
 }
 
-static bool show_major(const struct search *search)
+static bool show_major(struct search *search)
 {
     return show(search, FJ_SPOT_LOADED, search->soname, false) ||
            show_places(search, before_loader, sizeof(before_loader) / sizeof(*before_loader)) ||

@@ -2,7 +2,6 @@
 
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/thread.h"
 
@@ -32,7 +31,7 @@ static void hold(void *user)
     struct gate *gate = user;
     double deadline_us = fj_now_us() + GATE_US;
     while (!atomic_load(&gate->open) && fj_now_us() < deadline_us)
-        nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+        fj_sleep_us(20);
     gate_drop(gate);
 }
 

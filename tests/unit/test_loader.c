@@ -3,7 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "cuda/libinfo.h"
+#include "base/library.h"
 #include "cuda/loader.h"
 #include "cuda/nvrtc_search.h"
 
@@ -137,9 +137,9 @@ static void test_elf_of_libc(void **state)
     (void)state;
     char path[256], dir[256], id[41];
     assert_true(
-        fj_libinfo_path((const void *)(uintptr_t)&getpid, path, sizeof(path), dir, sizeof(dir)));
+        fj_library_path((const void *)(uintptr_t)&getpid, path, sizeof(path), dir, sizeof(dir)));
     assert_int_equal(strncmp(path, dir, strlen(dir)), 0);
-    fj_libinfo_build_id((const void *)(uintptr_t)&path, id); // the stack is in no library
+    fj_library_build_id((const void *)(uintptr_t)&path, id); // the stack is in no library
     assert_string_equal(id, "");
 }
 

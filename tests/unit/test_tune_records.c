@@ -10,7 +10,7 @@
 
 #include "autotune/records.h"
 #include "base/file.h"
-#include "cache/lines.h"
+#include "base/lines.h"
 
 #define PROBLEM "attn:bf16,b2,h16/4,q4096,k4096,d128,causal"
 

@@ -1,4 +1,4 @@
-#include "cuda/libinfo.h"
+#include "base/library.h"
 
 #include <dlfcn.h>
 #include <elf.h>
@@ -7,7 +7,28 @@
 #include <stdio.h>
 #include <string.h>
 
-bool fj_libinfo_path(const void *address, char *ret_path, size_t path_size, char *ret_dir,
+void *fj_library_open(const char *path)
+{
+    return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+}
+
+void *fj_library_find(const char *path)
+{
+    return dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+}
+
+const char *fj_library_error(void)
+{
+    const char *reason = dlerror();
+    return reason ? reason : "not loadable";
+}
+
+void *fj_library_symbol(void *library, const char *name)
+{
+    return dlsym(library, name);
+}
+
+bool fj_library_path(const void *address, char *ret_path, size_t path_size, char *ret_dir,
                      size_t dir_size)
 {
     Dl_info info;
@@ -76,7 +97,7 @@ static int visit_library(struct dl_phdr_info *info, size_t size, void *user)
     return 1;
 }
 
-void fj_libinfo_build_id(const void *address, char ret_hex[41])
+void fj_library_build_id(const void *address, char ret_hex[41])
 {
     ret_hex[0] = '\0';
     struct id_query query = {.address = (uintptr_t)address, .ret_hex = ret_hex};

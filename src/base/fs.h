@@ -1,6 +1,6 @@
-// The file-system calls of the disk cache beyond base/file.h: POSIX in one place.
-#ifndef FJ_CACHE_FS_H
-#define FJ_CACHE_FS_H
+// What a cache that many processes share needs of a file system beyond base/file.h.
+#ifndef FJ_BASE_FS_H
+#define FJ_BASE_FS_H
 
 #include "base/buf.h"
 
@@ -29,6 +29,11 @@ enum fj_fs_result fj_fs_read(const char *path, uint64_t max_bytes, struct fj_buf
 enum fj_fs_result fj_fs_read_start(const char *path, void *ret, size_t bytes,
                                    struct fj_fs_id *ret_id);
 
+// For a file that is read in places: regular, links followed. The descriptor in `ret_fd`.
+enum fj_fs_result fj_fs_open(const char *path, int *ret_fd, uint64_t *ret_bytes);
+bool fj_fs_read_at(int fd, uint64_t at, void *ret, uint64_t bytes);
+void fj_fs_close(int fd); // accepts -1
+
 // Removes the file unless it has become another one since it was identified.
 bool fj_fs_remove_if_same(const char *path, const struct fj_fs_id *id);
 bool fj_fs_touch(const char *path);                      // modified now
@@ -45,6 +50,5 @@ bool fj_fs_list(const char *dir, void (*see)(void *user, const char *name), void
 enum fj_fs_result fj_fs_lock_try(const char *dir, const char *name, int *ret_fd); // ABSENT: held
 void fj_fs_unlock(const char *dir, const char *name, int fd);
 bool fj_fs_make_private_dir(const char *path); // its parent must exist
-void fj_fs_sleep_us(double us);
 
 #endif

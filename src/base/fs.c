@@ -1,4 +1,4 @@
-#include "cache/fs.h"
+#include "base/fs.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -129,6 +129,48 @@ enum fj_fs_result fj_fs_read_start(const char *path, void *ret, size_t bytes,
     return result;
 }
 
+enum fj_fs_result fj_fs_open(const char *path, int *ret_fd, uint64_t *ret_bytes)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    enum fj_fs_result result = FJ_FS_OK;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        result = result_of_errno();
+    else if (!S_ISREG(st.st_mode))
+        result = FJ_FS_ODD;
+    if (result != FJ_FS_OK) {
+        int error = errno;
+        fj_fs_close(fd);
+        errno = error;
+        return result;
+    }
+    *ret_fd = fd;
+    *ret_bytes = (uint64_t)st.st_size;
+    return FJ_FS_OK;
+}
+
+bool fj_fs_read_at(int fd, uint64_t at, void *ret, uint64_t bytes)
+{
+    char *data = ret;
+    while (bytes) {
+        ssize_t got = pread(fd, data, bytes, (off_t)at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        data += got;
+        at += (uint64_t)got;
+        bytes -= (uint64_t)got;
+    }
+    return true;
+}
+
+void fj_fs_close(int fd)
+{
+    if (fd >= 0)
+        close(fd);
+}
+
 bool fj_fs_remove_if_same(const char *path, const struct fj_fs_id *id)
 {
     struct fj_fs_id now;
@@ -240,11 +282,4 @@ void fj_fs_unlock(const char *dir, const char *name, int fd)
     }
     flock(fd, LOCK_UN);
     close(fd);
-}
-
-void fj_fs_sleep_us(double us)
-{
-    int64_t ns = us > 0 ? (int64_t)(us * 1000) : 0;
-    struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-    nanosleep(&time, NULL);
 }

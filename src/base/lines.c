@@ -1,4 +1,4 @@
-#include "cache/lines.h"
+#include "base/lines.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fs.h"
 #include "base/thread.h"
-#include "cache/fs.h"
 
 // A lock is held for one write: who waits longer meets a hung file system, and goes on without.
 #define LOCK_WAIT_US 2e6
@@ -17,7 +17,7 @@ static void lock(int fd)
 {
     double give_up_us = fj_now_us() + LOCK_WAIT_US;
     while (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK && fj_now_us() < give_up_us)
-        fj_fs_sleep_us(200);
+        fj_sleep_us(200);
 }
 
 static bool write_whole(int fd, const char *bytes, size_t len)

@@ -1,6 +1,6 @@
 // Text files that only grow: several processes may append lines at the same time.
-#ifndef FJ_CACHE_LINES_H
-#define FJ_CACHE_LINES_H
+#ifndef FJ_BASE_LINES_H
+#define FJ_BASE_LINES_H
 
 #include "base/err.h"
 
