@@ -34,6 +34,7 @@ struct answer {
 struct fj_tune {
     char path[1024]; // "" when in memory only
     bool read_only, ignore;
+    struct fj_store *store;
     const char *template_dir;
     const struct fj_gpu *gpu;
     const struct fj_log *log;
@@ -55,6 +56,7 @@ int fj_tune_open(const struct fj_tune_setup *setup, struct fj_tune **ret_tune)
     if (!tune)
         return fj_err(FAJIT_E_NOMEM, "no memory for tuning records");
     tune->read_only = setup->read_only;
+    tune->store = setup->store;
     tune->ignore = setup->ignore;
     tune->template_dir = setup->template_dir;
     tune->gpu = setup->gpu;
@@ -93,6 +95,14 @@ static void log_bad(void *user, const char *sentence)
     fj_log(tune->log, FAJIT_LOG_WARN, "%s; the line is passed over", sentence);
 }
 
+static void load_from_host(struct fj_tune *tune)
+{
+    struct fj_buf text = {0};
+    if (tune->store && fj_store_read_records(tune->store, &text))
+        fj_records_parse(&tune->records, "the host's store", text.data, text.len, log_bad, tune);
+    fj_buf_free(&text);
+}
+
 static void load(struct fj_tune *tune)
 {
     if (tune->loaded)
@@ -104,6 +114,7 @@ static void load(struct fj_tune *tune)
                          fj_bundled_files[i].len, log_bad, tune);
     if (*tune->path && fj_records_load(&tune->records, tune->path, log_bad, tune))
         fj_log(tune->log, FAJIT_LOG_WARN, "tuning records are not used: %s", fj_err_text());
+    load_from_host(tune);
 }
 
 static void ready(struct fj_tune *tune)
@@ -236,6 +247,18 @@ void fj_tune_stamp(struct fj_tune *tune, const struct fj_choice *choice, const c
     pthread_mutex_unlock(&tune->mutex);
 }
 
+static void give_to_host(struct fj_tune *tune, const struct fj_record *records, int count)
+{
+    struct fj_buf lines = {0};
+    if (!tune->store || !tune->store->calls.append)
+        return;
+    for (int i = 0; i < count; i++)
+        fj_record_print(&records[i], &lines);
+    if (!lines.failed)
+        fj_store_add_records(tune->store, lines.data, lines.len);
+    fj_buf_free(&lines);
+}
+
 int fj_tune_keep(struct fj_tune *tune, const struct fj_record *records, int count)
 {
     pthread_mutex_lock(&tune->mutex);
@@ -245,6 +268,7 @@ int fj_tune_keep(struct fj_tune *tune, const struct fj_record *records, int coun
     tune->sorted = false;
     memset(tune->answers, 0, sizeof(tune->answers));
     pthread_mutex_unlock(&tune->mutex);
+    give_to_host(tune, records, count);
     if (!*tune->path || tune->read_only)
         return FAJIT_OK;
     const struct fj_record *list[64];

@@ -4,6 +4,7 @@
 
 #include "autotune/lookup.h"
 #include "base/log.h"
+#include "cache/store.h"
 
 #define FJ_RECORDS_FILE "tuning.txt" // in the cache directory
 
@@ -11,7 +12,8 @@ struct fj_tune; // thread-safe
 
 struct fj_tune_setup {
     const char *dir;          // where FJ_RECORDS_FILE lies; NULL or "": records live in memory only
-    bool read_only;           // the file is read, never written
+    struct fj_store *store;   // holds more of them; may be NULL
+    bool read_only;           // what is there is read, never written
     bool ignore;              // FAJIT_TUNE=off: no record is looked at
     const char *template_dir; // for digests; may be NULL
     const struct fj_gpu *gpu; // outlives this

@@ -21,8 +21,9 @@ int fajit_cache_stats(struct fajit_ctx *ctx, struct fajit_cache_stats *ret_stats
         .pack_hits = atomic_load(&counters->pack_hits),
         .misses = atomic_load(&counters->misses),
         .compiles = atomic_load(&counters->compiles),
-        .corrupt = disk.corrupt,
+        .corrupt = disk.corrupt + atomic_load(&ctx->jit.store.corrupt),
         .soft_errors = disk.soft_errors,
+        .store_hits = atomic_load(&counters->store_hits),
     };
     snprintf(stats.dir, sizeof(stats.dir), "%s", disk.dir ? disk.dir : "");
     snprintf(stats.note, sizeof(stats.note), "%s", disk.note ? disk.note : "");

@@ -262,12 +262,22 @@ static void set_jit(struct fajit_ctx *ctx, const struct fajit_ctx_params *params
     jit->lineinfo = jit->want_ptx; // the emulated device names CUDA lines in its reports
 }
 
+static int set_store(struct fj_jit *jit, const struct fajit_ctx_params *params)
+{
+    jit->store.read_only = params->cache_mode == FAJIT_CACHE_RO;
+    jit->store.log = jit->log;
+    return params->store ? fj_take_struct("fajit_store", params->store, &jit->store.calls,
+                                          sizeof(jit->store.calls))
+                         : FAJIT_OK;
+}
+
 static int open_tune(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
 {
     ctx->tune_mode = params->tune_mode;
     return fj_tune_open(
         &(struct fj_tune_setup){
             .dir = fj_disk_dir(ctx->jit.disk),
+            .store = &ctx->jit.store,
             .read_only = params->cache_mode == FAJIT_CACHE_RO,
             .ignore = params->tune_mode == FAJIT_TUNE_OFF,
             .template_dir = ctx->template_dir,
@@ -295,6 +305,9 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
     if (err)
         return err;
     set_jit(ctx, params);
+    err = set_store(jit, params);
+    if (err)
+        return err;
     err = params->device == FAJIT_DEVICE_NONE ? open_none(ctx, params)
                                               : open_driver(ctx, driver, params);
     if (err)

@@ -8,6 +8,7 @@
 #include "cache/disk.h"
 #include "cache/mem.h"
 #include "cache/pack.h"
+#include "cache/store.h"
 #include "codegen/template.h"
 #include "cuda/module.h"
 #include "cuda/nvrtc.h"
@@ -19,7 +20,7 @@
 struct fj_jobs;
 
 struct fj_jit_counters {
-    atomic_uint_least64_t memory_hits, disk_hits, pack_hits, misses, compiles;
+    atomic_uint_least64_t memory_hits, disk_hits, pack_hits, store_hits, misses, compiles;
 };
 
 // What the pipeline works with; owned by a context.
@@ -35,7 +36,8 @@ struct fj_jit {
     struct fj_disk *disk;
     struct fj_pack *packs[FJ_PACKS_MAX]; // read-only layers behind the directory, in order
     int pack_count;
-    struct fj_jobs *jobs; // compile threads; NULL: requests always wait
+    struct fj_store store; // the host's own, behind them
+    struct fj_jobs *jobs;  // compile threads; NULL: requests always wait
     struct fj_jit_counters counters;
     _Atomic(const struct fj_nvrtc *) nvrtc; // NULL until something was compiled
 };

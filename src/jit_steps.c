@@ -126,7 +126,7 @@ int fj_step_key(struct fj_jit *jit, struct fj_kernel *kernel)
     return FAJIT_OK;
 }
 
-static int open_nvrtc(struct fj_jit *jit, const struct fj_nvrtc **ret_nvrtc)
+int fj_jit_nvrtc(struct fj_jit *jit, const struct fj_nvrtc **ret_nvrtc)
 {
     *ret_nvrtc = atomic_load(&jit->nvrtc);
     if (*ret_nvrtc)
@@ -137,76 +137,9 @@ static int open_nvrtc(struct fj_jit *jit, const struct fj_nvrtc **ret_nvrtc)
     return err;
 }
 
-// "13.0 a1b2c3..": version, and as much of the build id as an entry has room for.
-static void nvrtc_ident(const struct fj_nvrtc *nvrtc, char ret_text[48])
+void fj_nvrtc_ident(const struct fj_nvrtc *nvrtc, char ret_text[48])
 {
     snprintf(ret_text, 48, "%d.%d %.32s", nvrtc->major, nvrtc->minor, nvrtc->build_id);
-}
-
-static bool entry_matches_nvrtc(struct fj_jit *jit, const struct fj_entry *entry)
-{
-    const struct fj_nvrtc *nvrtc;
-    if (!jit->nvrtc_match)
-        return true;
-    if (open_nvrtc(jit, &nvrtc))
-        return false;
-    char ident[48];
-    nvrtc_ident(nvrtc, ident);
-    return strcmp(ident, entry->nvrtc) == 0;
-}
-
-static bool take_entry(struct fj_kernel *kernel, const struct fj_entry *entry)
-{
-    kernel->image = malloc(entry->image_bytes + 1);
-    if (!kernel->image)
-        return false;
-    memcpy(kernel->image, entry->image, entry->image_bytes);
-    ((char *)kernel->image)[entry->image_bytes] = '\0';
-    kernel->image_bytes = entry->image_bytes;
-    snprintf(kernel->target.name, sizeof(kernel->target.name), "%s", entry->target);
-    kernel->target.is_ptx = entry->is_ptx;
-    snprintf(kernel->nvrtc, sizeof(kernel->nvrtc), "%s", entry->nvrtc);
-    kernel->registers = entry->registers;
-    kernel->spill_bytes = entry->spill_bytes;
-    kernel->local_bytes = entry->local_bytes;
-    kernel->smem_static_bytes = entry->smem_static_bytes;
-    kernel->smem_dynamic_bytes = entry->smem_dynamic_bytes;
-    kernel->threads = entry->threads;
-    return true;
-}
-
-static bool from_packs(struct fj_jit *jit, struct fj_kernel *kernel)
-{
-    struct fj_buf bytes = {0};
-    struct fj_entry entry;
-    bool hit = false;
-    for (int i = 0; i < jit->pack_count && !hit; i++)
-        hit = fj_pack_get(jit->packs[i], &kernel->key, &bytes, &entry) &&
-              entry_matches_nvrtc(jit, &entry) && take_entry(kernel, &entry);
-    fj_buf_free(&bytes);
-    if (hit) {
-        kernel->origin = FAJIT_FROM_PACK;
-        atomic_fetch_add(&jit->counters.pack_hits, 1);
-    }
-    return hit;
-}
-
-bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel)
-{
-    double start = fj_now_us();
-    struct fj_buf bytes = {0};
-    struct fj_entry entry;
-    bool hit = fj_disk_get(jit->disk, &kernel->key, &bytes, &entry) &&
-               entry_matches_nvrtc(jit, &entry) && take_entry(kernel, &entry);
-    fj_buf_free(&bytes);
-    kernel->times.disk_us += fj_now_us() - start;
-    if (hit) {
-        kernel->origin = FAJIT_FROM_DISK;
-        atomic_fetch_add(&jit->counters.disk_hits, 1);
-        fj_log(&jit->log, FAJIT_LOG_DEBUG, "%s: cache hit in %.0f us", kernel->name,
-               kernel->times.disk_us);
-    }
-    return hit || from_packs(jit, kernel);
 }
 
 // A source that does not compile is worth a file: where dumps go, else beside the cache, which is
@@ -228,7 +161,7 @@ int fj_compile_rendering(struct fj_jit *jit, const struct fj_rendering *renderin
                          struct fj_compiled *ret_compiled)
 {
     const struct fj_nvrtc *nvrtc;
-    int err = open_nvrtc(jit, &nvrtc);
+    int err = fj_jit_nvrtc(jit, &nvrtc);
     if (err == 0)
         err = fj_target_for(nvrtc, jit->gpu.cc, want_ptx, ret_target);
     if (err)
@@ -268,33 +201,6 @@ static void take_compiled(struct fj_kernel *kernel, struct fj_compiled *compiled
     kernel->origin = FAJIT_FROM_COMPILE;
 }
 
-static void publish(struct fj_jit *jit, struct fj_kernel *kernel, const char *log)
-{
-    double start = fj_now_us();
-    struct fj_entry entry = {
-        .key = kernel->key,
-        .is_ptx = kernel->target.is_ptx,
-        .registers = kernel->registers,
-        .spill_bytes = kernel->spill_bytes,
-        .local_bytes = kernel->local_bytes,
-        .smem_static_bytes = kernel->smem_static_bytes,
-        .smem_dynamic_bytes = kernel->smem_dynamic_bytes,
-        .threads = kernel->threads,
-        .created_s = fj_time_s(),
-        .image = kernel->image,
-        .image_bytes = kernel->image_bytes,
-        .source = kernel->rendering.text.data,
-        .source_bytes = kernel->rendering.text.len,
-        .log = log,
-        .log_bytes = log ? strlen(log) : 0,
-    };
-    snprintf(entry.name, sizeof(entry.name), "%s", kernel->name);
-    snprintf(entry.target, sizeof(entry.target), "%s", kernel->target.name);
-    snprintf(entry.nvrtc, sizeof(entry.nvrtc), "%s", kernel->nvrtc);
-    fj_disk_put(jit->disk, &entry);
-    kernel->times.publish_us = fj_now_us() - start;
-}
-
 static void warn_about(struct fj_jit *jit, const struct fj_kernel *kernel,
                        const struct fj_compiled *compiled)
 {
@@ -314,10 +220,10 @@ static int compile_and_publish(struct fj_jit *jit, struct fj_kernel *kernel)
     int err = fj_compile_rendering(jit, &kernel->rendering, kernel->name, &kernel->key,
                                    jit->want_ptx, &kernel->target, &compiled);
     if (err == 0)
-        err = open_nvrtc(jit, &nvrtc);
+        err = fj_jit_nvrtc(jit, &nvrtc);
     if (err == 0) {
         kernel->times.compile_us = fj_now_us() - start;
-        nvrtc_ident(nvrtc, kernel->nvrtc);
+        fj_nvrtc_ident(nvrtc, kernel->nvrtc);
         take_compiled(kernel, &compiled);
         atomic_fetch_add(&jit->counters.compiles, 1);
         fj_log(&jit->log,
@@ -325,7 +231,7 @@ static int compile_and_publish(struct fj_jit *jit, struct fj_kernel *kernel)
                "%s: compiled for %s in %.0f ms, %d registers", kernel->name, kernel->target.name,
                kernel->times.compile_us / 1e3, kernel->registers);
         warn_about(jit, kernel, &compiled);
-        publish(jit, kernel, compiled.log);
+        fj_step_publish(jit, kernel, compiled.log);
     }
     fj_compiled_free(&compiled);
     return err;
@@ -343,7 +249,7 @@ int fj_step_compile(struct fj_jit *jit, bool cached_only, struct fj_kernel *kern
                       kernel->name, kernel->target.name, hex);
     }
     struct fj_disk_lock *lock = fj_disk_lock(jit->disk, &kernel->key, LOCK_WAIT_US);
-    int err = fj_step_disk(jit, kernel) ? FAJIT_OK : compile_and_publish(jit, kernel);
+    int err = fj_step_directory(jit, kernel) ? FAJIT_OK : compile_and_publish(jit, kernel);
     fj_disk_unlock(lock);
     return err;
 }

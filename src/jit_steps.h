@@ -11,6 +11,9 @@ int fj_step_render(struct fj_jit *jit, struct fj_kernel *kernel);
 int fj_step_key(struct fj_jit *jit, struct fj_kernel *kernel);
 // True when the image came from a cache layer.
 bool fj_step_disk(struct fj_jit *jit, struct fj_kernel *kernel);
+bool fj_step_directory(struct fj_jit *jit, struct fj_kernel *kernel); // of the first one alone
+// `log`: NVRTC's; may be NULL.
+void fj_step_publish(struct fj_jit *jit, struct fj_kernel *kernel, const char *log);
 // A kernel with nothing made of it yet; NULL with an error recorded.
 struct fj_kernel *fj_kernel_new(const struct fj_jit_request *request);
 // Compiles unless another process publishes the entry meanwhile; publishes what it made.
@@ -18,6 +21,10 @@ int fj_step_compile(struct fj_jit *jit, bool cached_only, struct fj_kernel *kern
 // Once per kernel; any thread.
 int fj_step_load(struct fj_jit *jit, struct fj_kernel *kernel);
 bool fj_kernel_is_loaded(struct fj_kernel *kernel);
+
+int fj_jit_nvrtc(struct fj_jit *jit, const struct fj_nvrtc **ret_nvrtc); // opens it if need be
+// "13.0 a1b2c3..": version, and as much of the build id as an entry has room for.
+void fj_nvrtc_ident(const struct fj_nvrtc *nvrtc, char ret_text[48]);
 
 void fj_kernel_free(struct fj_jit *jit, struct fj_kernel *kernel); // NULL is fine
 

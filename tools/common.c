@@ -150,10 +150,9 @@ bool tool_problem_complete(const struct fajit_problem *problem, const char *text
 const char *tool_origin(enum fajit_origin origin)
 {
     static const char *const names[] = {
-        [FAJIT_FROM_MEMORY] = "memory",
-        [FAJIT_FROM_DISK] = "disk cache",
-        [FAJIT_FROM_PACK] = "pack",
-        [FAJIT_FROM_COMPILE] = "compiled",
+        [FAJIT_FROM_MEMORY] = "memory",  [FAJIT_FROM_DISK] = "disk cache",
+        [FAJIT_FROM_PACK] = "pack",      [FAJIT_FROM_COMPILE] = "compiled",
+        [FAJIT_FROM_STORE] = "the host",
     };
     return names[origin];
 }

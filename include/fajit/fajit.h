@@ -103,8 +103,27 @@ enum fajit_cache_mode {
     FAJIT_CACHE_DEFAULT = 0, // FAJIT_CACHE from the environment, else read and write
     FAJIT_CACHE_RW,
     FAJIT_CACHE_RO,  // read what is there, write nothing
-    FAJIT_CACHE_OFF, // memory only
+    FAJIT_CACHE_OFF, // no directory: memory, packs and the host's store
 };
+
+// The host's own storage, asked after memory, the cache directory and packs. Keys are text: 64 hex
+// digits for a kernel, FAJIT_STORE_RECORDS for tuning records (lines of text). What comes back is
+// validated in full, as a file would be: anything but the entry itself is a miss, counted as
+// corrupt, and set again. Any pointer may be NULL. Thread-safety: called from any thread that is
+// inside fajit and from its compile threads, several at a time; must not call fajit.
+struct fajit_store {
+    size_t struct_size;
+    void *user; // first argument of each
+    // 0 when there is something. The bytes are the host's, and copied before `release` is called.
+    int (*get)(void *user, const char *key, const void **ret_bytes, size_t *ret_size);
+    void (*release)(void *user, const char *key, const void *bytes);
+    // Keeps a copy in the place of what is there, all of it or nothing: a kernel was compiled.
+    void (*set)(void *user, const char *key, const void *bytes, size_t size);
+    // Adds a copy to what is there: records were made.
+    void (*append)(void *user, const char *key, const void *bytes, size_t size);
+};
+
+#define FAJIT_STORE_RECORDS "tuning.txt"
 
 // Where configurations come from when the problem fixes no knobs.
 enum fajit_tune_mode {
@@ -139,7 +158,8 @@ struct fajit_ctx_params {
                              // layers behind the cache directory; default FAJIT_PACK_PATH
     const char *record_path; // every problem planned is appended to this file, once per context:
                              // what fajit-tune warms from; default FAJIT_RECORD
-    int compile_threads;     // for plans that do not wait; default the cores, from 2 to 4
+    const struct fajit_store *store; // copied; NULL: none
+    int compile_threads;             // for plans that do not wait; default the cores, from 2 to 4
 };
 
 // Thread-safety: safe; any number of threads may use one context. It must outlive its plans.
@@ -403,6 +423,7 @@ enum fajit_origin {
     FAJIT_FROM_DISK,       // read from the cache directory
     FAJIT_FROM_PACK,       // read from a read-only pack
     FAJIT_FROM_COMPILE,    // NVRTC ran
+    FAJIT_FROM_STORE,      // from the host's own storage
 };
 
 struct fajit_plan_info {
@@ -450,6 +471,7 @@ struct fajit_cache_stats {
     char note[256]; // why it is off or read-only; "" when all is well
     uint64_t entries, bytes, max_bytes;
     uint64_t memory_hits, disk_hits, pack_hits, misses, compiles, corrupt, soft_errors;
+    uint64_t store_hits; // `corrupt` counts what came from there too
 };
 
 FAJIT_API int fajit_cache_stats(struct fajit_ctx *ctx, struct fajit_cache_stats *ret_stats);
