@@ -60,7 +60,8 @@ static struct tiles attn_tiles(const struct fj_choice *choice)
     double group = knob(choice, FJ_KNOB_packgqa, 1);
     double rows = (double)attn->seq_q * group;
     double heads = (double)(attn->batch * attn->heads_q) / group;
-    double tiles = ceil(rows / bm);
+    double cluster = knob(choice, FJ_KNOB_cluster, 1); // its CTAs work below each other
+    double tiles = ceil(rows / (bm * cluster)) * cluster;
     double blocks = ceil((double)attn->seq_k / bn);
     // Below the diagonal, and half a block of waste along it.
     if (attn->causal != FAJIT_CAUSAL_NONE && attn->seq_q > 1)

@@ -8,6 +8,7 @@
 //@const  load_registers  of a thread of the loading warpgroup
 //@const  math_registers  of a thread that computes
 //@const  pack_group      query heads of one KV head that share a tile's rows; 1: one head
+//@const  cluster         CTAs of one cluster, which share the keys they read
 //@const  smem_bytes      dynamic shared memory of one CTA
 //@switch dtype f16|bf16  element type of Q, K, V and O
 //@switch causal none|bottom_right|top_left  where the diagonal starts
@@ -18,12 +19,13 @@
 //@switch pingpong bool   the warpgroups issue their products in turn
 //@switch overlap bool    softmax of one block runs behind the products of another
 //@switch lazy bool       O is rescaled only when a maximum grew by more than 8 bits
+//@switch rescale late|early  O is rescaled behind the next scores; before they are begun
 //@switch poly int        one pair of exponentials in `poly` is a polynomial; 0: none
-//@switch cluster int     CTAs of one cluster
 //@require head_dim % 8 == 0 && head_dim_v % 8 == 0 && head_dim <= 256 && head_dim_v <= 256
 //@require block_m % 64 == 0 && block_n % 16 == 0 && block_n <= 256
 //@require threads == 128 + 2 * block_m
-//@require 64 % pack_group == 0 && cluster == 1
+//@require 64 % pack_group == 0
+//@require block_n % (8 * cluster) == 0
 //@let wgmma_ss_n block_n
 //@let wgmma_rs_n head_dim_v
 //@let tma_rank_min 4
@@ -63,6 +65,12 @@
 // The CTAs stay and walk the tiles. The producer runs ahead into the next tile, so that its Q, K
 // and V arrive while this tile's O is written.
 //@end
+//@if cluster > 1
+//
+// The CTAs of a cluster work on neighbouring tiles of one head: each fetches a part of every K and
+// V tile for all of them, so that L2 is read once. A slot is "empty" when every warp of every CTA
+// is done with it.
+//@end
 //@prelude
 
 //@include lib/base.cuh
@@ -76,11 +84,14 @@
 //@include lib/fragment.cuh
 //@include lib/softmax.cuh
 //@include lib/attn_load.cuh
+//@if tiles == dynamic
+//@include lib/tile_queue.cuh
+//@end
 
 // K runs one block ahead of V, as its use does. The last V is left to the caller.
 __device__ __forceinline__ void load_tile(Producer &producer, const Shape &shape, const Tile &tile)
 {
-    const int last = tile.blocks(tile.row0 + kBlockM - 1) - 1;
+    const int last = tile.blocks() - 1;
     producer.load_k(shape, tile, last);
     producer.load_q(shape, tile);
     for (int n = last; n > 0; --n) {
@@ -122,9 +133,23 @@ struct Consumer {
     // "Empty": one arrival per warp, after its part of the product is complete.
     __device__ __forceinline__ void release(int barrier)
     {
+        //@if cluster > 1
+        if (lane < kCluster)
+            mbarrier_arrive_remote(smem.barrier(barrier), lane);
+        //@else
         if (lane == 0)
             mbarrier_arrive(smem.barrier(barrier));
+        //@end
     }
+    //@if cluster > 1
+
+    // The same for Q, which is this CTA's own.
+    __device__ __forceinline__ void release_q()
+    {
+        if (lane == 0)
+            mbarrier_arrive(smem.barrier(kEmptyQ + warpgroup));
+    }
+    //@end
 
     __device__ __forceinline__ void wait_turn()
     {
@@ -161,11 +186,17 @@ struct Consumer {
         pin(S);
     }
 
+    //@if rescale == late
     // O = O * correction + P V, or P V alone in the first block of a tile.
+    //@else
+    // O += P V, or O = P V in the first block of a tile.
+    //@end
     __device__ __forceinline__ void begin_output(bool accumulate)
     {
+        //@if rescale == late
         if (accumulate)
             softmax.correct(O);
+        //@end
         mbarrier_wait(smem.barrier(kFullV + ring.slot), ring.parity);
         //@watch V=smem.v(ring.slot) [block_n, head_dim_v] swizzle_$dtype pitch=block_n
         const uint32 v = wgmma_descriptor(smem.v(ring.slot), kBlockN * kPanelRow);
@@ -237,9 +268,14 @@ struct Consumer {
         softmax.reset();
         first = tile.blocks(tile.row0 + 64 * warpgroup + 63) - 1;
         unmasked = tile.keys(tile.row0 + 64 * warpgroup) / kBlockN;
-        //@if causal != none && block_m > 64
+        //@if causal != none
+        // Kept: the compiler would rather compute them again in every block.
+        first = uniform(first);
+        unmasked = uniform(unmasked);
+        //@end
+        //@if causal != none && (block_m > 64 || cluster > 1)
         // Blocks that rows of other warpgroups see, but none of this one.
-        for (int i = tile.blocks(tile.row0 + kBlockM - 1) - 1; i > first; --i) {
+        for (int i = tile.blocks() - 1; i > first; --i) {
             wait_turn();
             mbarrier_wait(smem.barrier(kFullK + ring.slot), ring.parity);
             release(kEmptyK + ring.slot);
@@ -261,8 +297,13 @@ struct Consumer {
         wgmma_wait<1>();
         pin(S);
         release(kEmptyK + ring.slot);
+        //@if cluster > 1
+        if (n == 0)
+            release_q();
+        //@else
         if (n == 0)
             release(kEmptyQ + warpgroup);
+        //@end
         if (n >= unmasked)
             mask(tile, n);
         softmax.update(S, shape.scale * kLog2E);
@@ -277,6 +318,10 @@ struct Consumer {
         for (int i = 0; i < kBlockN / 4; ++i)
             P[i] = pack_pair(S[2 * i], S[2 * i + 1]);
         //@watch P [64, block_n] a_$dtype regs=block_n/4
+        //@if rescale == early
+        if (n != first)
+            softmax.correct(O);
+        //@end
     }
 
     __device__ __forceinline__ void compute_tile(const Shape &shape, const Tile &tile,
@@ -337,18 +382,30 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             mbarrier_init(smem.barrier(kEmptyK + s), kWarps);
             mbarrier_init(smem.barrier(kFullV + s), 1);
             mbarrier_init(smem.barrier(kEmptyV + s), kWarps);
+            //@if seqlens_k
+            mbarrier_init(smem.barrier(kTailV + s), 1);
+            //@end
         }
+        //@if tiles == dynamic
         for (int s = 0; s < 2; ++s) {
             mbarrier_init(smem.barrier(kFullTile + s), 1);
+            //@if cluster > 1
+            mbarrier_init(smem.barrier(kEmptyTile + s), kWarps + kCluster - 1); // and producers
+            //@else
             mbarrier_init(smem.barrier(kEmptyTile + s), kWarps);
+            //@end
         }
-        mbarrier_init(smem.barrier(kTailV), 1);
+        //@end
         mbarrier_init_fence();
         tma_prefetch(q_map);
         tma_prefetch(k_map);
         tma_prefetch(v_map);
     }
+    //@if cluster > 1
+    cluster_sync();
+    //@else
     __syncthreads();
+    //@end
 
     if (warpgroup == 0) {
         release_registers<kLoadRegisters>();
@@ -356,7 +413,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             return;
         Producer producer{smem, q_map, k_map, v_map, lane};
         //@if tiles == one
-        const Tile tile = find_tile(shape, blockIdx.x);
+        const Tile tile = find_tile(shape, first_tile());
         load_tile(producer, shape, tile);
         producer.load_v(shape, tile, 0);
         //@elif tiles == static
@@ -366,24 +423,39 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
             producer.load_v(shape, tile, 0);
         }
         //@else
-        int n = blockIdx.x;
-        for (Ring<2> ring;; ring.advance()) {
-            mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
-            if (lane == 0) {
-                store_shared(smem.barrier(kSlotTile + ring.slot), n);
-                mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
-            }
+        TileQueue queue{smem, lane};
+        //@if cluster > 1
+        const bool takes = cluster_rank() == 0;
+        //@end
+        for (int n = first_tile();;) {
+            //@if cluster > 1
+            if (takes)
+                queue.put(n);
+            else
+                n = queue.get();
+            //@else
+            queue.put(n);
+            //@end
             if (n >= shape.tiles)
                 break;
             const Tile tile = find_tile(shape, n);
             load_tile(producer, shape, tile);
             // Taken as late as the next loads allow: who takes early may keep a long tile waiting.
-            int taken;
+            int taken = 0;
+            //@if cluster > 1
+            if (takes && lane == 0)
+                taken = atomicAdd(shape.next_tile, 1);
+            //@else
             if (lane == 0)
                 taken = atomicAdd(shape.next_tile, 1);
+            //@end
             producer.load_v(shape, tile, 0);
-            n = gridDim.x + uniform(taken);
+            n = tiles_at_once() + uniform(taken);
         }
+        //@end
+        //@if cluster > 1
+        __syncwarp();
+        cluster_sync(); // nothing may still be on its way into a CTA that is gone
         //@end
         return;
     }
@@ -399,18 +471,17 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         c.pass_turn(); // the first turn is the first warpgroup's
     //@end
     //@if tiles == one
-    c.compute_tile(shape, find_tile(shape, blockIdx.x), out);
+    c.compute_tile(shape, find_tile(shape, first_tile()), out);
     //@elif tiles == static
     for (int i = 0; tile_of_round(i) < shape.tiles; ++i)
         c.compute_tile(shape, find_tile(shape, tile_of_round(i)), out);
     //@else
-    for (Ring<2> ring;; ring.advance()) {
-        mbarrier_wait(smem.barrier(kFullTile + ring.slot), ring.parity);
-        const int taken = uniform(load_shared(smem.barrier(kSlotTile + ring.slot)));
-        c.release(kEmptyTile + ring.slot);
-        if (taken >= shape.tiles)
-            break;
-        c.compute_tile(shape, find_tile(shape, taken), out);
-    }
+    TileQueue queue{smem, lane};
+    for (int n = queue.get(); n < shape.tiles; n = queue.get())
+        c.compute_tile(shape, find_tile(shape, n), out);
+    //@end
+    //@if cluster > 1
+    __syncwarp();
+    cluster_sync();
     //@end
 }

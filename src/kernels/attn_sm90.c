@@ -81,9 +81,13 @@ static int smem_bytes(const struct fj_choice *choice)
     int q = FJ_CFG(&choice->config, bm) * panels(attn->head_dim) * row_bytes;
     int kv = FJ_CFG(&choice->config, bn) * (panels(attn->head_dim) + panels(attn->head_dim_v)) *
              row_bytes;
-    // Full and empty: per warpgroup for Q, per stage for K and V. One for the tail of V; full and
-    // empty for two slots of tile numbers, and the slots.
-    int barriers = 2 * warpgroups(choice) + 4 * stages + 1 + 3 * 2;
+    // Full and empty: per warpgroup for Q, per stage for K and V. One per stage for the tail of V;
+    // full and empty for two slots of tile numbers, and the slots.
+    int barriers = 2 * warpgroups(choice) + 4 * stages;
+    if (attn->seqlens_k)
+        barriers += stages;
+    if (is_dynamic(choice))
+        barriers += 3 * 2;
     return q + stages * kv + barriers * BARRIER_BYTES;
 }
 
@@ -103,8 +107,9 @@ static void params(const struct fj_choice *choice, struct fj_params *ret)
     fj_params_int(ret, "pingpong", FJ_CFG(config, pingpong) == 1);
     fj_params_int(ret, "overlap", FJ_CFG(config, overlap) == 1);
     fj_params_int(ret, "lazy", FJ_CFG(config, lazy) == 1);
+    fj_params_word(ret, "rescale", FJ_CFG(config, rescale) == 1 ? "late" : "early");
     fj_params_int(ret, "poly", FJ_CFG(config, poly));
-    fj_params_int(ret, "cluster", 1);
+    fj_params_int(ret, "cluster", FJ_CFG(config, cluster));
 }
 
 static void meaning(const struct fj_choice *choice, struct fj_buf *ret)
@@ -117,8 +122,9 @@ static void meaning(const struct fj_choice *choice, struct fj_buf *ret)
 static void cost(const struct fj_choice *choice, struct fj_cost *ret)
 {
     const struct fj_attn *attn = &choice->problem.attn;
-    fj_attn_cost(choice, 2.0 * FJ_CFG(&choice->config, bn) * (attn->head_dim + attn->head_dim_v),
-                 ret);
+    const struct fj_config *config = &choice->config;
+    double keys = (double)FJ_CFG(config, bn) / FJ_CFG(config, cluster); // that one CTA fetches
+    fj_attn_cost(choice, 2.0 * keys * (attn->head_dim + attn->head_dim_v), ret);
 }
 
 // --- Launch -----------------------------------------------------------------------------------
@@ -222,8 +228,9 @@ static int count_tiles(const struct fj_choice *choice, const struct fj_gpu *gpu,
     int64_t pack = pack_group(choice), heads = args->q.shape[1] / pack;
     int64_t group = args->q.shape[1] / args->k.shape[1] / pack;
     int64_t heads_all = args->q.shape[0] * heads;
-    int bm = FJ_CFG(&choice->config, bm);
-    int64_t tiles_m = (args->q.shape[2] * pack + bm - 1) / bm;
+    // Of a whole cluster, which is handed its tiles together.
+    int rows = FJ_CFG(&choice->config, bm) * FJ_CFG(&choice->config, cluster);
+    int64_t tiles_m = (args->q.shape[2] * pack + rows - 1) / rows;
     if (heads_all > INT32_MAX / 2 / (tiles_m ? tiles_m : 1) ||
         args->q.shape[2] * pack > INT32_MAX / 2)
         return fj_err(FAJIT_E_UNSUPPORTED, "the launch has more than 2^30 tiles: split the batch "
@@ -286,11 +293,12 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
     int r = count_tiles(choice, gpu, args, &sizes);
     if (r < 0)
         return r;
-    int bn = FJ_CFG(&choice->config, bn);
+    int cluster = FJ_CFG(&choice->config, cluster);
+    int keys = FJ_CFG(&choice->config, bn) / cluster; // that one CTA fetches of a block
     struct fj_tensor_map q =
         map_q(&args->q, attn->dtype, args->q.shape[1] / args->k.shape[1], pack_group(choice));
-    struct fj_tensor_map k = map_kv(&args->k, &args->q, attn->dtype, bn);
-    struct fj_tensor_map v = map_kv(&args->v, &args->q, attn->dtype, bn);
+    struct fj_tensor_map k = map_kv(&args->k, &args->q, attn->dtype, keys);
+    struct fj_tensor_map v = map_kv(&args->v, &args->q, attn->dtype, keys);
     fj_launch_push_map(ret, &q);
     fj_launch_push_map(ret, &k);
     fj_launch_push_map(ret, &v);
@@ -300,7 +308,9 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
         ret->clear = args->workspace;
         ret->clear_bytes = sizeof(int32_t);
     }
-    return fj_attn_launch_finish(choice, fj_attn_grid(choice, gpu, ctas_per_sm, sizes.tiles), ret);
+    ret->cluster = (unsigned)cluster;
+    int64_t ctas = fj_attn_grid(choice, gpu, ctas_per_sm, (int64_t)sizes.tiles * cluster);
+    return fj_attn_launch_finish(choice, ctas / cluster * cluster, ret);
 }
 
 const struct fj_kernel_class fj_class_attn_fwd_sm90 = {

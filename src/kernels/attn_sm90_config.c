@@ -4,6 +4,7 @@
 #define CONSUMERS_MAX 4
 #define BLOCK_N_MAX 256
 #define STAGES_MAX 4
+#define CLUSTER_MAX 2
 
 static const struct fj_sm90_registers registers_alone[CONSUMERS_MAX + 1] = {
     {0, 0, 0}, {56, 240, 204}, {24, 240, 204}, {32, 160, 132}, {24, 112, 80}};
@@ -92,23 +93,31 @@ static void set_defaults(const struct fj_attn *attn, struct fj_config *config)
                     tile->pingpong && FJ_CFG(config, bm) > FJ_WARPGROUP_ROWS ? 1 : 2);
     fj_attn_default(config, FJ_KNOB_overlap, 1);
     fj_attn_default(config, FJ_KNOB_lazy, 1);
+    fj_attn_default(config, FJ_KNOB_rescale, 1);
+    fj_attn_default(config, FJ_KNOB_cluster, 1);
 }
 
 static int check_tile(const struct fj_config *config)
 {
     int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), ctas = FJ_CFG(config, ctas);
+    int cluster = FJ_CFG(config, cluster);
     if (bm % FJ_WARPGROUP_ROWS != 0 || bm > FJ_WARPGROUP_ROWS * CONSUMERS_MAX)
         return fj_err(FAJIT_E_INVAL, "bm=%d: it may be 64, 128, 192 or 256", bm);
     if (bn % 16 != 0 || bn > BLOCK_N_MAX)
         return fj_err(FAJIT_E_INVAL, "bn=%d: it may be 16 to %d in steps of 16", bn, BLOCK_N_MAX);
     if (FJ_CFG(config, stages) == 1 && FJ_CFG(config, pingpong) == 1 &&
-        FJ_CFG(config, bm) > 2 * FJ_WARPGROUP_ROWS)
+        bm * cluster > 2 * FJ_WARPGROUP_ROWS)
         return fj_err(FAJIT_E_INVAL,
                       "stages=1 with pingpong=1: of three warpgroups in turn, one would wait for "
                       "a block that another still holds; take stages=2 or pingpong=2");
     if (FJ_CFG(config, stages) > STAGES_MAX)
         return fj_err(FAJIT_E_INVAL, "stages=%d: it may be 1 to %d", FJ_CFG(config, stages),
                       STAGES_MAX);
+    if (cluster > CLUSTER_MAX)
+        return fj_err(FAJIT_E_INVAL,
+                      "cluster=%d: it may be 1 or 2; each CTA fetches its share of a block's keys "
+                      "in whole groups of 8",
+                      cluster);
     if (ctas > 2 || (ctas == 2 && bm > 2 * FJ_WARPGROUP_ROWS))
         return fj_err(FAJIT_E_INVAL, "ctas=%d: it may be 1, or 2 with bm up to 128", ctas);
     if (FJ_CFG(config, pingpong) == 1 && bm == FJ_WARPGROUP_ROWS)
@@ -139,9 +148,10 @@ static int check_packing(int group, int pack)
 
 int fj_attn_sm90_configure(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
-    static const enum fj_knob allowed[] = {
-        FJ_KNOB_bm,   FJ_KNOB_bn,   FJ_KNOB_stages,  FJ_KNOB_pingpong, FJ_KNOB_overlap,
-        FJ_KNOB_poly, FJ_KNOB_lazy, FJ_KNOB_packgqa, FJ_KNOB_ctas,     FJ_KNOB_COUNT};
+    static const enum fj_knob allowed[] = {FJ_KNOB_bm,      FJ_KNOB_bn,       FJ_KNOB_stages,
+                                           FJ_KNOB_cluster, FJ_KNOB_pingpong, FJ_KNOB_overlap,
+                                           FJ_KNOB_poly,    FJ_KNOB_lazy,     FJ_KNOB_rescale,
+                                           FJ_KNOB_packgqa, FJ_KNOB_ctas,     FJ_KNOB_COUNT};
     (void)gpu;
     struct fj_problem *problem = &choice->problem;
     struct fj_config *config = &choice->config;

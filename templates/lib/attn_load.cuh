@@ -6,7 +6,11 @@ constexpr int kDepth = (kHeadDim + 15) / 16;    // k steps of Q K^T; TMA pads wi
 constexpr int kPanels = (kHeadDim + 63) / 64;   // of Q and K: 64 columns, 128 bytes
 constexpr int kPanelsV = (kHeadDimV + 63) / 64; // of V
 constexpr int kPanelRow = 128;                  // bytes of a row in a panel
-constexpr int kWarps = 4 * kWarpgroups;         // that arrive at an "empty" barrier
+//@if cluster > 1
+constexpr int kWarps = kCluster * 4 * kWarpgroups; // that arrive at an "empty" barrier of K or V
+//@else
+constexpr int kWarps = 4 * kWarpgroups; // that arrive at an "empty" barrier
+//@end
 
 // Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
 constexpr int kBytesQ = kPanels * 64 * kPanelRow;       // rows of one warpgroup
@@ -23,11 +27,20 @@ constexpr int kFullK = kEmptyQ + kWarpgroups; // per stage
 constexpr int kEmptyK = kFullK + kStages;
 constexpr int kFullV = kEmptyK + kStages;
 constexpr int kEmptyV = kFullV + kStages;
+//@if seqlens_k
 constexpr int kTailV = kEmptyV + kStages; // a V tile with rows past the sequence has arrived
-constexpr int kFullTile = kTailV + 1;     // per slot
+constexpr int kRingsEnd = kTailV + kStages;
+//@else
+constexpr int kRingsEnd = kEmptyV + kStages;
+//@end
+//@if tiles == dynamic
+constexpr int kFullTile = kRingsEnd; // per slot
 constexpr int kEmptyTile = kFullTile + 2;
 constexpr int kSlotTile = kEmptyTile + 2; // no barriers: tile numbers that the producer has taken
 constexpr int kBarriers = kSlotTile + 2;
+//@else
+constexpr int kBarriers = kRingsEnd;
+//@end
 static_assert(kOffsetBarriers + 8 * kBarriers == kSmemBytes, "host and kernel agree");
 
 // Addresses of a CTA's shared memory.
@@ -56,13 +69,41 @@ struct Shared {
 struct Producer {
     Shared smem;
     const TensorMap &q_map; // (head_dim, group, seq_q, heads_kv, batch): box of one warpgroup
+    //@if cluster > 1
+    const TensorMap &k_map; // (head_dim, seq_k, heads_kv, batch): box of a CTA's share of a block
+    //@else
     const TensorMap &k_map; // (head_dim, seq_k, heads_kv, batch): box of a block
+    //@end
     const TensorMap &v_map; // (head_dim_v, seq_k, heads_kv, batch)
     int lane;
     Ring<kStages> k_ring;
     Ring<kStages> v_ring;
     uint32 q_parity;
-    uint32 tail_parity;
+    //@if seqlens_k
+    uint32 tail_parities; // bit per stage
+    //@end
+
+    // One lane: fetches a block of K or V, panel by panel. `full` receives all of its bytes.
+    //@if cluster > 1
+    // Each CTA of the cluster fetches a share of the rows, for all of them.
+    //@end
+    __device__ __forceinline__ void fetch(uint32 to, const TensorMap &map, uint32 full, int bytes,
+                                          const Shape &shape, const Tile &tile, int key)
+    {
+        mbarrier_arrive_expect(full, bytes);
+        //@if cluster > 1
+        constexpr int kShare = kBlockN / kCluster;
+        constexpr uint16 kAll = (1 << kCluster) - 1;
+        const int row = cluster_rank() * kShare;
+        for (int p = 0; p < bytes / (kBlockN * kPanelRow); ++p)
+            tma_load_multicast(to + (p * kBlockN + row) * kPanelRow, map, full, kEvictLast, kAll,
+                               64 * p, key + row, tile.head / shape.group, tile.batch);
+        //@else
+        for (int p = 0; p < bytes / (kBlockN * kPanelRow); ++p)
+            tma_load(to + p * kBlockN * kPanelRow, map, full, kEvictLast, 64 * p, key,
+                     tile.head / shape.group, tile.batch);
+        //@end
+    }
 
     __device__ __forceinline__ void load_q(const Shape &shape, const Tile &tile)
     {
@@ -84,12 +125,8 @@ struct Producer {
     {
         const uint32 full = smem.barrier(kFullK + k_ring.slot);
         mbarrier_wait(smem.barrier(kEmptyK + k_ring.slot), k_ring.parity ^ 1);
-        if (lane == 0) {
-            mbarrier_arrive_expect(full, kBytesK);
-            for (int p = 0; p < kPanels; ++p)
-                tma_load(smem.k(k_ring.slot) + p * kBlockN * kPanelRow, k_map, full, kEvictLast,
-                         64 * p, block * kBlockN, tile.head / shape.group, tile.batch);
-        }
+        if (lane == 0)
+            fetch(smem.k(k_ring.slot), k_map, full, kBytesK, shape, tile, block * kBlockN);
         k_ring.advance();
     }
 
@@ -103,18 +140,14 @@ struct Producer {
         const int rows = tile.len_k - block * kBlockN;
         const bool tail = rows < kBlockN;
         if (tail)
-            full = smem.barrier(kTailV);
+            full = smem.barrier(kTailV + v_ring.slot);
         //@end
-        if (lane == 0) {
-            mbarrier_arrive_expect(full, kBytesV);
-            for (int p = 0; p < kPanelsV; ++p)
-                tma_load(smem.v(v_ring.slot) + p * kBlockN * kPanelRow, v_map, full, kEvictLast,
-                         64 * p, block * kBlockN, tile.head / shape.group, tile.batch);
-        }
+        if (lane == 0)
+            fetch(smem.v(v_ring.slot), v_map, full, kBytesV, shape, tile, block * kBlockN);
         //@if seqlens_k
         if (tail) {
-            mbarrier_wait(full, tail_parity);
-            tail_parity ^= 1;
+            mbarrier_wait(full, tail_parities >> v_ring.slot & 1);
+            tail_parities ^= 1 << v_ring.slot;
             for (int p = 0; p < kPanelsV; ++p) {
                 const uint32 panel = smem.v(v_ring.slot) + p * kBlockN * kPanelRow;
                 for (int i = max(rows, 0) * 8 + lane; i < kBlockN * 8; i += 32)

@@ -1,5 +1,10 @@
 // The tiles of an attention launch. A row of a tile is a query, or with packing a query of one of
 // the pack_group heads that read the same K and V. Needs lib/attention.cuh, lib/tile_order.cuh.
+//@if cluster > 1
+//
+// The CTAs of a cluster work on tiles below each other, of the same head: they read the same keys.
+// Only the work of a whole cluster is handed out, so a number stands for `cluster` tiles.
+//@end
 
 // What a launch may change.
 struct Shape {
@@ -17,7 +22,11 @@ struct Shape {
     int heads;   // query heads / pack_group
     int group;   // of these, how many read one KV head
     int section; // of batch * heads, how many are walked together: their K and V stay in L2
+    //@if cluster > 1
+    int tiles_m; // shares of a cluster, in one head
+    //@else
     int tiles_m; // tiles of one head
+    //@end
     int tiles;   // batch * heads * tiles_m
     float scale; // positive
 };
@@ -41,6 +50,17 @@ struct Tile {
     {
         return max(1, (keys(min(row, len_q * kPackGroup - 1)) + kBlockN - 1) / kBlockN);
     }
+
+    // Blocks that are fetched: those that any row sees.
+    __device__ __forceinline__ int blocks() const
+    {
+        //@if cluster > 1
+        constexpr int kRows = kCluster * kBlockM;
+        return blocks((row0 / kRows + 1) * kRows - 1); // in any CTA of the cluster
+        //@else
+        return blocks(row0 + kBlockM - 1);
+        //@end
+    }
 };
 
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
@@ -49,7 +69,11 @@ __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
     Tile tile;
     tile.batch = place.head / shape.heads;
     tile.head = place.head % shape.heads;
+    //@if cluster > 1
+    tile.row0 = (place.block * kCluster + cluster_rank()) * kBlockM;
+    //@else
     tile.row0 = place.block * kBlockM;
+    //@end
     //@if seqlens_q
     tile.len_q = clamp_length(shape.seqlens_q[tile.batch], shape.seq_q);
     //@else
@@ -62,13 +86,34 @@ __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
     //@end
     return tile;
 }
+
+// The first tile of this CTA, and how many are begun at the same time.
+__device__ __forceinline__ int first_tile()
+{
+    //@if cluster > 1
+    return blockIdx.x / kCluster;
+    //@else
+    return blockIdx.x;
+    //@end
+}
+//@if tiles != one
+
+__device__ __forceinline__ int tiles_at_once()
+{
+    //@if cluster > 1
+    return gridDim.x / kCluster;
+    //@else
+    return gridDim.x;
+    //@end
+}
+//@end
 //@if tiles == static
 
 // The tile that this CTA works on in the given round. Odd rounds run backwards, so that a CTA that
 // got a longer tile gets a shorter one next.
 __device__ __forceinline__ int tile_of_round(int round)
 {
-    const int place = round % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x;
-    return round * gridDim.x + place;
+    const int place = round % 2 == 0 ? first_tile() : tiles_at_once() - 1 - first_tile();
+    return round * tiles_at_once() + place;
 }
 //@end

@@ -17,10 +17,16 @@
 #define CUBINS_MAX 120
 #define JOBS_MAX 80000 // the full cross of 12 architectures has 61000
 
-static const char *const attn_kernels[] = {
-    "kernel=simt,variant=v2", "kernel=simt,variant=v1",        "kernel=simt,variant=persistent",
-    "kernel=mma,variant=v2",  "kernel=mma,variant=v1",         "kernel=mma,variant=persistent",
-    "kernel=sm90,variant=v2", "kernel=sm90,variant=persistent"};
+static const char *const attn_kernels[] = {"kernel=simt,variant=v2",
+                                           "kernel=simt,variant=v1",
+                                           "kernel=simt,variant=persistent",
+                                           "kernel=mma,variant=v2",
+                                           "kernel=mma,variant=v1",
+                                           "kernel=mma,variant=persistent",
+                                           "kernel=sm90,variant=v2",
+                                           "kernel=sm90,variant=persistent",
+                                           "kernel=sm90,variant=v2,cluster=2",
+                                           "kernel=sm90,variant=persistent,cluster=2,rescale=2"};
 static const char *const dtypes[] = {"bf16", "f16", "f32"};
 static const char *const dims[] = {"d64", "d128", "d256", "d8", "d72", "d96", "d192/128", "d40"};
 static const char *const masks[] = {"", ",causal", ",causal=tl"};

@@ -33,10 +33,16 @@ struct totals {
 
 // --- Baked axes -------------------------------------------------------------------------------
 
-static const char *const kernels[] = {
-    "kernel=simt,variant=v2", "kernel=simt,variant=v1",        "kernel=simt,variant=persistent",
-    "kernel=mma,variant=v2",  "kernel=mma,variant=v1",         "kernel=mma,variant=persistent",
-    "kernel=sm90,variant=v2", "kernel=sm90,variant=persistent"};
+static const char *const kernels[] = {"kernel=simt,variant=v2",
+                                      "kernel=simt,variant=v1",
+                                      "kernel=simt,variant=persistent",
+                                      "kernel=mma,variant=v2",
+                                      "kernel=mma,variant=v1",
+                                      "kernel=mma,variant=persistent",
+                                      "kernel=sm90,variant=v2",
+                                      "kernel=sm90,variant=persistent",
+                                      "kernel=sm90,variant=v2,cluster=2,rescale=2",
+                                      "kernel=sm90,variant=persistent,cluster=2"};
 static const char *const dtypes[] = {"bf16", "f16", "f32"};
 static const char *const dims[] = {"d64",  "d128", "d8",   "d40",      "d80",   "d96",
                                    "d160", "d192", "d256", "d192/128", "d72/40"};

@@ -1,11 +1,12 @@
 // Attention forward on Hopper: TMA feeds warpgroups that multiply with wgmma.
 //
-//   fajit-inspect render attn:bf16,d128,causal,kernel=sm90,variant=persistent --arch sm_90 \
-//       --config bm=192,bn=80,stages=2,pingpong=1,overlap=1,lazy=1,packgqa=1 \
-//       --config ctas=1
+//   fajit-inspect render attn:f16,d192/128,causal,seqlens,kernel=sm90,variant=persistent \
+//       --arch sm_90 \
+//       --config bm=128,bn=112,stages=2,cluster=1,pingpong=1,overlap=1,lazy=1 \
+//       --config rescale=1,packgqa=1,ctas=1
 //
-// One CTA: 512 threads, 131240 bytes of dynamic shared memory. One KV block: 7864320 FLOPs, 40960
-// bytes, 15360 exponentials.
+// One CTA: 384 threads, 192672 bytes of dynamic shared memory. One KV block: 9175040 FLOPs, 71680
+// bytes, 14336 exponentials.
 //
 // FlashAttention-3's schedule on Hopper: the tensor memory accelerator (TMA) fetches, warpgroups
 // multiply with wgmma, and softmax hides behind the products.
@@ -34,18 +35,18 @@
 // The CTAs stay and walk the tiles. The producer runs ahead into the next tile, so that its Q, K
 // and V arrive while this tile's O is written.
 
-constexpr int kHeadDim = 128;       // columns of Q and K
+constexpr int kHeadDim = 192;       // columns of Q and K
 constexpr int kHeadDimV = 128;      // columns of V and O
-constexpr int kBlockM = 192;        // query rows of one tile, 64 per consumer warpgroup
-constexpr int kBlockN = 80;         // keys of one step
+constexpr int kBlockM = 128;        // query rows of one tile, 64 per consumer warpgroup
+constexpr int kBlockN = 112;        // keys of one step
 constexpr int kStages = 2;          // K tiles, and V tiles, in shared memory
-constexpr int kThreads = 512;       // per CTA: one warpgroup loads, block_m / 64 compute
+constexpr int kThreads = 384;       // per CTA: one warpgroup loads, block_m / 64 compute
 constexpr int kCtas = 1;            // CTAs of one SM
-constexpr int kLoadRegisters = 32;  // of a thread of the loading warpgroup
-constexpr int kMathRegisters = 160; // of a thread that computes
+constexpr int kLoadRegisters = 24;  // of a thread of the loading warpgroup
+constexpr int kMathRegisters = 240; // of a thread that computes
 constexpr int kPackGroup = 1;       // query heads of one KV head that share a tile's rows; 1: one
                                     // head
-constexpr int kSmemBytes = 131240;  // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 192672;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -63,22 +64,23 @@ struct Strides {
     int64 seq;
 };
 
-// bf16: the upper half of an fp32.
+// fp16 (IEEE binary16).
 struct element {
     uint16 bits;
 };
 
 __device__ __forceinline__ float to_f32(element x)
 {
-    return __uint_as_float(uint32(x.bits) << 16);
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+    return wide;
 }
 
-// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
-__device__ __forceinline__ element to_element(float x)
+__device__ __forceinline__ element to_element(float x) // rounds to nearest even
 {
-    const uint32 bits = __float_as_uint(x);
-    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
+    element narrow;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(x));
+    return narrow;
 }
 
 // 2^x, to 2 units in the last place; 2^-inf = 0.
@@ -324,17 +326,17 @@ __device__ __forceinline__ uint32 wgmma_descriptor(uint32 address, uint32 leadin
 }
 
 // clang-format off
-// wgmma.mma_async m64n80, A and B in shared memory. `accumulate` 0: D = A B.
+// wgmma.mma_async m64n112, A and B in shared memory. `accumulate` 0: D = A B.
 template <int kTransposeA, int kTransposeB>
-__device__ __forceinline__ void wgmma_ss(float (&d)[40], uint32 a, uint32 b, int accumulate)
+__device__ __forceinline__ void wgmma_ss(float (&d)[56], uint32 a, uint32 b, int accumulate)
 {
     asm volatile("{\n\t"
                  ".reg .pred accumulate;\n\t"
                  ".reg .b64 a, b;\n\t"
-                 "mov.b64 a, {%40, 0x40000040};\n\t"
-                 "mov.b64 b, {%41, 0x40000040};\n\t"
-                 "setp.ne.b32 accumulate, %42, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n80k16.f32.bf16.bf16 {"
+                 "mov.b64 a, {%56, 0x40000040};\n\t"
+                 "mov.b64 b, {%57, 0x40000040};\n\t"
+                 "setp.ne.b32 accumulate, %58, 0;\n\t"
+                 "wgmma.mma_async.sync.aligned.m64n112k16.f32.f16.f16 {"
                  "%0, %1, %2, %3, "
                  "%4, %5, %6, %7, "
                  "%8, %9, %10, %11, "
@@ -344,8 +346,12 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[40], uint32 a, uint32 b, int
                  "%24, %25, %26, %27, "
                  "%28, %29, %30, %31, "
                  "%32, %33, %34, %35, "
-                 "%36, %37, %38, %39}, "
-                 "a, b, accumulate, 1, 1, %43, %44;\n\t"
+                 "%36, %37, %38, %39, "
+                 "%40, %41, %42, %43, "
+                 "%44, %45, %46, %47, "
+                 "%48, %49, %50, %51, "
+                 "%52, %53, %54, %55}, "
+                 "a, b, accumulate, 1, 1, %59, %60;\n\t"
                  "}"
                  :
                  "+f"(d[0]), "+f"(d[0 + 1]), "+f"(d[0 + 2]), "+f"(d[0 + 3]),
@@ -357,7 +363,11 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[40], uint32 a, uint32 b, int
                  "+f"(d[24]), "+f"(d[24 + 1]), "+f"(d[24 + 2]), "+f"(d[24 + 3]),
                  "+f"(d[28]), "+f"(d[28 + 1]), "+f"(d[28 + 2]), "+f"(d[28 + 3]),
                  "+f"(d[32]), "+f"(d[32 + 1]), "+f"(d[32 + 2]), "+f"(d[32 + 3]),
-                 "+f"(d[36]), "+f"(d[36 + 1]), "+f"(d[36 + 2]), "+f"(d[36 + 3])
+                 "+f"(d[36]), "+f"(d[36 + 1]), "+f"(d[36 + 2]), "+f"(d[36 + 3]),
+                 "+f"(d[40]), "+f"(d[40 + 1]), "+f"(d[40 + 2]), "+f"(d[40 + 3]),
+                 "+f"(d[44]), "+f"(d[44 + 1]), "+f"(d[44 + 2]), "+f"(d[44 + 3]),
+                 "+f"(d[48]), "+f"(d[48 + 1]), "+f"(d[48 + 2]), "+f"(d[48 + 3]),
+                 "+f"(d[52]), "+f"(d[52 + 1]), "+f"(d[52 + 2]), "+f"(d[52 + 3])
                  : "r"(a), "r"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
                  : "memory");
 }
@@ -372,7 +382,7 @@ __device__ __forceinline__ void wgmma_rs(float (&d)[64], const uint32 *a, uint32
                  ".reg .b64 b;\n\t"
                  "mov.b64 b, {%68, 0x40000040};\n\t"
                  "setp.ne.b32 accumulate, %69, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
                  "%0, %1, %2, %3, "
                  "%4, %5, %6, %7, "
                  "%8, %9, %10, %11, "
@@ -430,6 +440,11 @@ __device__ __forceinline__ int load_shared(uint32 address)
     return value;
 }
 
+__device__ __forceinline__ void store_shared_zeros(uint32 address) // 16 bytes
+{
+    asm volatile("st.shared.v4.s32 [%0], {%1, %1, %1, %1};" ::"r"(address), "r"(0) : "memory");
+}
+
 // The order in which tiles of query rows are worked on.
 struct TilePlace {
     int block; // of block_m query rows
@@ -454,7 +469,9 @@ __device__ __forceinline__ TilePlace place_tile(int tile, int tiles, int tiles_m
 
 // What a launch may change.
 struct Shape {
-    int *next_tile; // 0 at the launch: tiles taken after the first one of each CTA
+    int *next_tile;       // 0 at the launch: tiles taken after the first one of each CTA
+    const int *seqlens_q; // [batch]
+    const int *seqlens_k; // [batch]
     int seq_q;
     int seq_k;
     int heads;   // query heads / pack_group
@@ -484,6 +501,12 @@ struct Tile {
     {
         return max(1, (keys(min(row, len_q * kPackGroup - 1)) + kBlockN - 1) / kBlockN);
     }
+
+    // Blocks that are fetched: those that any row sees.
+    __device__ __forceinline__ int blocks() const
+    {
+        return blocks(row0 + kBlockM - 1);
+    }
 };
 
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
@@ -493,9 +516,20 @@ __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
     tile.batch = place.head / shape.heads;
     tile.head = place.head % shape.heads;
     tile.row0 = place.block * kBlockM;
-    tile.len_q = shape.seq_q;
-    tile.len_k = shape.seq_k;
+    tile.len_q = clamp_length(shape.seqlens_q[tile.batch], shape.seq_q);
+    tile.len_k = clamp_length(shape.seqlens_k[tile.batch], shape.seq_k);
     return tile;
+}
+
+// The first tile of this CTA, and how many are begun at the same time.
+__device__ __forceinline__ int first_tile()
+{
+    return blockIdx.x;
+}
+
+__device__ __forceinline__ int tiles_at_once()
+{
+    return gridDim.x;
 }
 
 // Helpers for accumulator fragments (see lib/wgmma.cuh): a row lies in the four lanes of a quad.
@@ -516,7 +550,7 @@ __device__ __forceinline__ float quad_sum(float x)
 __device__ __forceinline__ uint32 pack_pair(float left, float right)
 {
     uint32 pair;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(right), "f"(left));
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(right), "f"(left));
     return pair;
 }
 
@@ -644,7 +678,8 @@ constexpr int kEmptyK = kFullK + kStages;
 constexpr int kFullV = kEmptyK + kStages;
 constexpr int kEmptyV = kFullV + kStages;
 constexpr int kTailV = kEmptyV + kStages; // a V tile with rows past the sequence has arrived
-constexpr int kFullTile = kTailV + 1;     // per slot
+constexpr int kRingsEnd = kTailV + kStages;
+constexpr int kFullTile = kRingsEnd; // per slot
 constexpr int kEmptyTile = kFullTile + 2;
 constexpr int kSlotTile = kEmptyTile + 2; // no barriers: tile numbers that the producer has taken
 constexpr int kBarriers = kSlotTile + 2;
@@ -682,7 +717,17 @@ struct Producer {
     Ring<kStages> k_ring;
     Ring<kStages> v_ring;
     uint32 q_parity;
-    uint32 tail_parity;
+    uint32 tail_parities; // bit per stage
+
+    // One lane: fetches a block of K or V, panel by panel. `full` receives all of its bytes.
+    __device__ __forceinline__ void fetch(uint32 to, const TensorMap &map, uint32 full, int bytes,
+                                          const Shape &shape, const Tile &tile, int key)
+    {
+        mbarrier_arrive_expect(full, bytes);
+        for (int p = 0; p < bytes / (kBlockN * kPanelRow); ++p)
+            tma_load(to + p * kBlockN * kPanelRow, map, full, kEvictLast, 64 * p, key,
+                     tile.head / shape.group, tile.batch);
+    }
 
     __device__ __forceinline__ void load_q(const Shape &shape, const Tile &tile)
     {
@@ -704,12 +749,8 @@ struct Producer {
     {
         const uint32 full = smem.barrier(kFullK + k_ring.slot);
         mbarrier_wait(smem.barrier(kEmptyK + k_ring.slot), k_ring.parity ^ 1);
-        if (lane == 0) {
-            mbarrier_arrive_expect(full, kBytesK);
-            for (int p = 0; p < kPanels; ++p)
-                tma_load(smem.k(k_ring.slot) + p * kBlockN * kPanelRow, k_map, full, kEvictLast,
-                         64 * p, block * kBlockN, tile.head / shape.group, tile.batch);
-        }
+        if (lane == 0)
+            fetch(smem.k(k_ring.slot), k_map, full, kBytesK, shape, tile, block * kBlockN);
         k_ring.advance();
     }
 
@@ -717,20 +758,66 @@ struct Producer {
     {
         uint32 full = smem.barrier(kFullV + v_ring.slot);
         mbarrier_wait(smem.barrier(kEmptyV + v_ring.slot), v_ring.parity ^ 1);
-        if (lane == 0) {
-            mbarrier_arrive_expect(full, kBytesV);
-            for (int p = 0; p < kPanelsV; ++p)
-                tma_load(smem.v(v_ring.slot) + p * kBlockN * kPanelRow, v_map, full, kEvictLast,
-                         64 * p, block * kBlockN, tile.head / shape.group, tile.batch);
+        // P is 0 beyond the sequence, but what lies there may be NaN or inf, and 0 * NaN is NaN:
+        // these rows of V are zeroed before anyone sees them.
+        const int rows = tile.len_k - block * kBlockN;
+        const bool tail = rows < kBlockN;
+        if (tail)
+            full = smem.barrier(kTailV + v_ring.slot);
+        if (lane == 0)
+            fetch(smem.v(v_ring.slot), v_map, full, kBytesV, shape, tile, block * kBlockN);
+        if (tail) {
+            mbarrier_wait(full, tail_parities >> v_ring.slot & 1);
+            tail_parities ^= 1 << v_ring.slot;
+            for (int p = 0; p < kPanelsV; ++p) {
+                const uint32 panel = smem.v(v_ring.slot) + p * kBlockN * kPanelRow;
+                for (int i = max(rows, 0) * 8 + lane; i < kBlockN * 8; i += 32)
+                    store_shared_zeros(panel + 16 * i);
+            }
+            fence_proxy_async();
+            __syncwarp();
+            if (lane == 0)
+                mbarrier_arrive(smem.barrier(kFullV + v_ring.slot));
         }
         v_ring.advance();
+    }
+};
+
+// Tile numbers on their way from the producer that takes them to the warps that work on them: two
+// slots of shared memory. Needs lib/attn_load.cuh.
+
+struct TileQueue {
+    Shared smem;
+    int lane;
+    Ring<2> ring;
+
+    // By the producer.
+    __device__ __forceinline__ void put(int n)
+    {
+        mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
+        if (lane == 0) {
+            store_shared(smem.barrier(kSlotTile + ring.slot), n);
+            mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
+        }
+        ring.advance();
+    }
+
+    // By every warp that computes.
+    __device__ __forceinline__ int get()
+    {
+        mbarrier_wait(smem.barrier(kFullTile + ring.slot), ring.parity);
+        const int n = uniform(load_shared(smem.barrier(kSlotTile + ring.slot)));
+        if (lane == 0)
+            mbarrier_arrive(smem.barrier(kEmptyTile + ring.slot));
+        ring.advance();
+        return n;
     }
 };
 
 // K runs one block ahead of V, as its use does. The last V is left to the caller.
 __device__ __forceinline__ void load_tile(Producer &producer, const Shape &shape, const Tile &tile)
 {
-    const int last = tile.blocks(tile.row0 + kBlockM - 1) - 1;
+    const int last = tile.blocks() - 1;
     producer.load_k(shape, tile, last);
     producer.load_q(shape, tile);
     for (int n = last; n > 0; --n) {
@@ -869,8 +956,11 @@ struct Consumer {
         softmax.reset();
         first = tile.blocks(tile.row0 + 64 * warpgroup + 63) - 1;
         unmasked = tile.keys(tile.row0 + 64 * warpgroup) / kBlockN;
+        // Kept: the compiler would rather compute them again in every block.
+        first = uniform(first);
+        unmasked = uniform(unmasked);
         // Blocks that rows of other warpgroups see, but none of this one.
-        for (int i = tile.blocks(tile.row0 + kBlockM - 1) - 1; i > first; --i) {
+        for (int i = tile.blocks() - 1; i > first; --i) {
             wait_turn();
             mbarrier_wait(smem.barrier(kFullK + ring.slot), ring.parity);
             release(kEmptyK + ring.slot);
@@ -933,7 +1023,7 @@ struct Consumer {
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    attn_fwd_sm90_bf16_d128_causal_persistent__bm192_bn80_stages2_pingpong1_overlap1_lazy1_packgqa1_ctas1(
+    attn_fwd_sm90_f16_d192_dv128_causal_seqlens_persistent__bm128_bn112_stages2_cluster1_pingpong1_overlap1_lazy1_rescale1_packgqa1_ctas1(
         const __grid_constant__ TensorMap q_map, // of Q, K and V: see Producer
         const __grid_constant__ TensorMap k_map, //
         const __grid_constant__ TensorMap v_map, //
@@ -956,12 +1046,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
             mbarrier_init(smem.barrier(kEmptyK + s), kWarps);
             mbarrier_init(smem.barrier(kFullV + s), 1);
             mbarrier_init(smem.barrier(kEmptyV + s), kWarps);
+            mbarrier_init(smem.barrier(kTailV + s), 1);
         }
         for (int s = 0; s < 2; ++s) {
             mbarrier_init(smem.barrier(kFullTile + s), 1);
             mbarrier_init(smem.barrier(kEmptyTile + s), kWarps);
         }
-        mbarrier_init(smem.barrier(kTailV), 1);
         mbarrier_init_fence();
         tma_prefetch(q_map);
         tma_prefetch(k_map);
@@ -974,23 +1064,19 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         if (warp != 0)
             return;
         Producer producer{smem, q_map, k_map, v_map, lane};
-        int n = blockIdx.x;
-        for (Ring<2> ring;; ring.advance()) {
-            mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
-            if (lane == 0) {
-                store_shared(smem.barrier(kSlotTile + ring.slot), n);
-                mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
-            }
+        TileQueue queue{smem, lane};
+        for (int n = first_tile();;) {
+            queue.put(n);
             if (n >= shape.tiles)
                 break;
             const Tile tile = find_tile(shape, n);
             load_tile(producer, shape, tile);
             // Taken as late as the next loads allow: who takes early may keep a long tile waiting.
-            int taken;
+            int taken = 0;
             if (lane == 0)
                 taken = atomicAdd(shape.next_tile, 1);
             producer.load_v(shape, tile, 0);
-            n = gridDim.x + uniform(taken);
+            n = tiles_at_once() + uniform(taken);
         }
         return;
     }
@@ -1003,12 +1089,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
     c.q_parity = 0;
     if (c.warpgroup == kWarpgroups - 1)
         c.pass_turn(); // the first turn is the first warpgroup's
-    for (Ring<2> ring;; ring.advance()) {
-        mbarrier_wait(smem.barrier(kFullTile + ring.slot), ring.parity);
-        const int taken = uniform(load_shared(smem.barrier(kSlotTile + ring.slot)));
-        c.release(kEmptyTile + ring.slot);
-        if (taken >= shape.tiles)
-            break;
-        c.compute_tile(shape, find_tile(shape, taken), out);
-    }
+    TileQueue queue{smem, lane};
+    for (int n = queue.get(); n < shape.tiles; n = queue.get())
+        c.compute_tile(shape, find_tile(shape, n), out);
 }

@@ -1,11 +1,11 @@
 // Attention forward on Hopper: TMA feeds warpgroups that multiply with wgmma.
 //
-//   fajit-inspect render attn:bf16,d64,lse,kernel=sm90,variant=persistent --arch sm_90 \
-//       --config bm=192,bn=128,stages=2,pingpong=1,overlap=1,lazy=1,packgqa=1 \
-//       --config ctas=1
+//   fajit-inspect render attn:bf16,d128,causal,kernel=sm90,variant=persistent --arch sm_90 \
+//       --config bm=192,bn=80,stages=2,cluster=1,pingpong=1,overlap=1,lazy=1 \
+//       --config rescale=1,packgqa=1,ctas=1
 //
-// One CTA: 512 threads, 90280 bytes of dynamic shared memory. One KV block: 6291456 FLOPs, 32768
-// bytes, 24576 exponentials.
+// One CTA: 512 threads, 131232 bytes of dynamic shared memory. One KV block: 7864320 FLOPs, 40960
+// bytes, 15360 exponentials.
 //
 // FlashAttention-3's schedule on Hopper: the tensor memory accelerator (TMA) fetches, warpgroups
 // multiply with wgmma, and softmax hides behind the products.
@@ -34,10 +34,10 @@
 // The CTAs stay and walk the tiles. The producer runs ahead into the next tile, so that its Q, K
 // and V arrive while this tile's O is written.
 
-constexpr int kHeadDim = 64;        // columns of Q and K
-constexpr int kHeadDimV = 64;       // columns of V and O
+constexpr int kHeadDim = 128;       // columns of Q and K
+constexpr int kHeadDimV = 128;      // columns of V and O
 constexpr int kBlockM = 192;        // query rows of one tile, 64 per consumer warpgroup
-constexpr int kBlockN = 128;        // keys of one step
+constexpr int kBlockN = 80;         // keys of one step
 constexpr int kStages = 2;          // K tiles, and V tiles, in shared memory
 constexpr int kThreads = 512;       // per CTA: one warpgroup loads, block_m / 64 compute
 constexpr int kCtas = 1;            // CTAs of one SM
@@ -45,7 +45,7 @@ constexpr int kLoadRegisters = 32;  // of a thread of the loading warpgroup
 constexpr int kMathRegisters = 160; // of a thread that computes
 constexpr int kPackGroup = 1;       // query heads of one KV head that share a tile's rows; 1: one
                                     // head
-constexpr int kSmemBytes = 90280;   // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 131232;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -92,12 +92,12 @@ __device__ __forceinline__ float exp2_fast(float x)
 // What every attention kernel agrees on: which keys a query sees, which tile a CTA works on.
 
 constexpr float kLog2E = 1.4426950408889634f; // exp(x) = exp2(x * log2(e)): the GPU has exp2
-constexpr float kLn2 = 0.6931471805599453f;   // ln(x) = log2(x) * ln(2)
 
 // Query `row` sees the keys 0 .. visible_keys - 1.
 __device__ __forceinline__ int visible_keys(int row, int len_q, int len_k)
 {
-    return len_k;
+    // The last query sees the last key: the diagonal is shifted by len_k - len_q.
+    return max(0, min(len_k, row + 1 + len_k - len_q));
 }
 
 // A length read from device memory is not to be trusted with our address arithmetic.
@@ -324,17 +324,17 @@ __device__ __forceinline__ uint32 wgmma_descriptor(uint32 address, uint32 leadin
 }
 
 // clang-format off
-// wgmma.mma_async m64n64, A in registers, B in shared memory. `accumulate` 0: D = A B.
-template <int kTransposeB>
-__device__ __forceinline__ void wgmma_rs(float (&d)[32], const uint32 *a, uint32 b,
-                                         int accumulate)
+// wgmma.mma_async m64n80, A and B in shared memory. `accumulate` 0: D = A B.
+template <int kTransposeA, int kTransposeB>
+__device__ __forceinline__ void wgmma_ss(float (&d)[40], uint32 a, uint32 b, int accumulate)
 {
     asm volatile("{\n\t"
                  ".reg .pred accumulate;\n\t"
-                 ".reg .b64 b;\n\t"
-                 "mov.b64 b, {%36, 0x40000040};\n\t"
-                 "setp.ne.b32 accumulate, %37, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {"
+                 ".reg .b64 a, b;\n\t"
+                 "mov.b64 a, {%40, 0x40000040};\n\t"
+                 "mov.b64 b, {%41, 0x40000040};\n\t"
+                 "setp.ne.b32 accumulate, %42, 0;\n\t"
+                 "wgmma.mma_async.sync.aligned.m64n80k16.f32.bf16.bf16 {"
                  "%0, %1, %2, %3, "
                  "%4, %5, %6, %7, "
                  "%8, %9, %10, %11, "
@@ -342,9 +342,10 @@ __device__ __forceinline__ void wgmma_rs(float (&d)[32], const uint32 *a, uint32
                  "%16, %17, %18, %19, "
                  "%20, %21, %22, %23, "
                  "%24, %25, %26, %27, "
-                 "%28, %29, %30, %31}, "
-                 "{%32, %33, %34, %35}, "
-                 "b, accumulate, 1, 1, %38;\n\t"
+                 "%28, %29, %30, %31, "
+                 "%32, %33, %34, %35, "
+                 "%36, %37, %38, %39}, "
+                 "a, b, accumulate, 1, 1, %43, %44;\n\t"
                  "}"
                  :
                  "+f"(d[0]), "+f"(d[0 + 1]), "+f"(d[0 + 2]), "+f"(d[0 + 3]),
@@ -354,22 +355,23 @@ __device__ __forceinline__ void wgmma_rs(float (&d)[32], const uint32 *a, uint32
                  "+f"(d[16]), "+f"(d[16 + 1]), "+f"(d[16 + 2]), "+f"(d[16 + 3]),
                  "+f"(d[20]), "+f"(d[20 + 1]), "+f"(d[20 + 2]), "+f"(d[20 + 3]),
                  "+f"(d[24]), "+f"(d[24 + 1]), "+f"(d[24 + 2]), "+f"(d[24 + 3]),
-                 "+f"(d[28]), "+f"(d[28 + 1]), "+f"(d[28 + 2]), "+f"(d[28 + 3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate),
-                   "n"(kTransposeB)
+                 "+f"(d[28]), "+f"(d[28 + 1]), "+f"(d[28 + 2]), "+f"(d[28 + 3]),
+                 "+f"(d[32]), "+f"(d[32 + 1]), "+f"(d[32 + 2]), "+f"(d[32 + 3]),
+                 "+f"(d[36]), "+f"(d[36 + 1]), "+f"(d[36 + 2]), "+f"(d[36 + 3])
+                 : "r"(a), "r"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
                  : "memory");
 }
 
-// wgmma.mma_async m64n128, A and B in shared memory. `accumulate` 0: D = A B.
-template <int kTransposeA, int kTransposeB>
-__device__ __forceinline__ void wgmma_ss(float (&d)[64], uint32 a, uint32 b, int accumulate)
+// wgmma.mma_async m64n128, A in registers, B in shared memory. `accumulate` 0: D = A B.
+template <int kTransposeB>
+__device__ __forceinline__ void wgmma_rs(float (&d)[64], const uint32 *a, uint32 b,
+                                         int accumulate)
 {
     asm volatile("{\n\t"
                  ".reg .pred accumulate;\n\t"
-                 ".reg .b64 a, b;\n\t"
-                 "mov.b64 a, {%64, 0x40000040};\n\t"
-                 "mov.b64 b, {%65, 0x40000040};\n\t"
-                 "setp.ne.b32 accumulate, %66, 0;\n\t"
+                 ".reg .b64 b;\n\t"
+                 "mov.b64 b, {%68, 0x40000040};\n\t"
+                 "setp.ne.b32 accumulate, %69, 0;\n\t"
                  "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {"
                  "%0, %1, %2, %3, "
                  "%4, %5, %6, %7, "
@@ -387,7 +389,8 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[64], uint32 a, uint32 b, int
                  "%52, %53, %54, %55, "
                  "%56, %57, %58, %59, "
                  "%60, %61, %62, %63}, "
-                 "a, b, accumulate, 1, 1, %67, %68;\n\t"
+                 "{%64, %65, %66, %67}, "
+                 "b, accumulate, 1, 1, %70;\n\t"
                  "}"
                  :
                  "+f"(d[0]), "+f"(d[0 + 1]), "+f"(d[0 + 2]), "+f"(d[0 + 3]),
@@ -406,13 +409,26 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[64], uint32 a, uint32 b, int
                  "+f"(d[52]), "+f"(d[52 + 1]), "+f"(d[52 + 2]), "+f"(d[52 + 3]),
                  "+f"(d[56]), "+f"(d[56 + 1]), "+f"(d[56 + 2]), "+f"(d[56 + 3]),
                  "+f"(d[60]), "+f"(d[60 + 1]), "+f"(d[60 + 2]), "+f"(d[60 + 3])
-                 : "r"(a), "r"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate),
+                   "n"(kTransposeB)
                  : "memory");
 }
 
 // clang-format on
 
 // Ordinary accesses to shared memory by address.
+
+__device__ __forceinline__ void store_shared(uint32 address, int value)
+{
+    asm volatile("st.shared.s32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
+__device__ __forceinline__ int load_shared(uint32 address)
+{
+    int value;
+    asm volatile("ld.shared.s32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+    return value;
+}
 
 // The order in which tiles of query rows are worked on.
 struct TilePlace {
@@ -427,7 +443,8 @@ __device__ __forceinline__ TilePlace place_tile(int tile, int tiles, int tiles_m
     const int first = tile / (section * tiles_m) * (section * tiles_m); // tile of the section
     const int heads = min(section, (tiles - first) / tiles_m);          // the last may be smaller
     TilePlace place;
-    place.block = (tile - first) / heads;
+    // The last rows see the most keys: they start first, so that no long tile ends alone.
+    place.block = tiles_m - 1 - (tile - first) / heads;
     place.head = first / tiles_m + (tile - first) % heads;
     return place;
 }
@@ -437,6 +454,7 @@ __device__ __forceinline__ TilePlace place_tile(int tile, int tiles, int tiles_m
 
 // What a launch may change.
 struct Shape {
+    int *next_tile; // 0 at the launch: tiles taken after the first one of each CTA
     int seq_q;
     int seq_k;
     int heads;   // query heads / pack_group
@@ -466,6 +484,12 @@ struct Tile {
     {
         return max(1, (keys(min(row, len_q * kPackGroup - 1)) + kBlockN - 1) / kBlockN);
     }
+
+    // Blocks that are fetched: those that any row sees.
+    __device__ __forceinline__ int blocks() const
+    {
+        return blocks(row0 + kBlockM - 1);
+    }
 };
 
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
@@ -480,12 +504,15 @@ __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
     return tile;
 }
 
-// The tile that this CTA works on in the given round. Odd rounds run backwards, so that a CTA that
-// got a longer tile gets a shorter one next.
-__device__ __forceinline__ int tile_of_round(int round)
+// The first tile of this CTA, and how many are begun at the same time.
+__device__ __forceinline__ int first_tile()
 {
-    const int place = round % 2 == 0 ? blockIdx.x : gridDim.x - 1 - blockIdx.x;
-    return round * gridDim.x + place;
+    return blockIdx.x;
+}
+
+__device__ __forceinline__ int tiles_at_once()
+{
+    return gridDim.x;
 }
 
 // Helpers for accumulator fragments (see lib/wgmma.cuh): a row lies in the four lanes of a quad.
@@ -633,8 +660,8 @@ constexpr int kFullK = kEmptyQ + kWarpgroups; // per stage
 constexpr int kEmptyK = kFullK + kStages;
 constexpr int kFullV = kEmptyK + kStages;
 constexpr int kEmptyV = kFullV + kStages;
-constexpr int kTailV = kEmptyV + kStages; // a V tile with rows past the sequence has arrived
-constexpr int kFullTile = kTailV + 1;     // per slot
+constexpr int kRingsEnd = kEmptyV + kStages;
+constexpr int kFullTile = kRingsEnd; // per slot
 constexpr int kEmptyTile = kFullTile + 2;
 constexpr int kSlotTile = kEmptyTile + 2; // no barriers: tile numbers that the producer has taken
 constexpr int kBarriers = kSlotTile + 2;
@@ -672,7 +699,16 @@ struct Producer {
     Ring<kStages> k_ring;
     Ring<kStages> v_ring;
     uint32 q_parity;
-    uint32 tail_parity;
+
+    // One lane: fetches a block of K or V, panel by panel. `full` receives all of its bytes.
+    __device__ __forceinline__ void fetch(uint32 to, const TensorMap &map, uint32 full, int bytes,
+                                          const Shape &shape, const Tile &tile, int key)
+    {
+        mbarrier_arrive_expect(full, bytes);
+        for (int p = 0; p < bytes / (kBlockN * kPanelRow); ++p)
+            tma_load(to + p * kBlockN * kPanelRow, map, full, kEvictLast, 64 * p, key,
+                     tile.head / shape.group, tile.batch);
+    }
 
     __device__ __forceinline__ void load_q(const Shape &shape, const Tile &tile)
     {
@@ -694,12 +730,8 @@ struct Producer {
     {
         const uint32 full = smem.barrier(kFullK + k_ring.slot);
         mbarrier_wait(smem.barrier(kEmptyK + k_ring.slot), k_ring.parity ^ 1);
-        if (lane == 0) {
-            mbarrier_arrive_expect(full, kBytesK);
-            for (int p = 0; p < kPanels; ++p)
-                tma_load(smem.k(k_ring.slot) + p * kBlockN * kPanelRow, k_map, full, kEvictLast,
-                         64 * p, block * kBlockN, tile.head / shape.group, tile.batch);
-        }
+        if (lane == 0)
+            fetch(smem.k(k_ring.slot), k_map, full, kBytesK, shape, tile, block * kBlockN);
         k_ring.advance();
     }
 
@@ -707,20 +739,47 @@ struct Producer {
     {
         uint32 full = smem.barrier(kFullV + v_ring.slot);
         mbarrier_wait(smem.barrier(kEmptyV + v_ring.slot), v_ring.parity ^ 1);
-        if (lane == 0) {
-            mbarrier_arrive_expect(full, kBytesV);
-            for (int p = 0; p < kPanelsV; ++p)
-                tma_load(smem.v(v_ring.slot) + p * kBlockN * kPanelRow, v_map, full, kEvictLast,
-                         64 * p, block * kBlockN, tile.head / shape.group, tile.batch);
-        }
+        if (lane == 0)
+            fetch(smem.v(v_ring.slot), v_map, full, kBytesV, shape, tile, block * kBlockN);
         v_ring.advance();
+    }
+};
+
+// Tile numbers on their way from the producer that takes them to the warps that work on them: two
+// slots of shared memory. Needs lib/attn_load.cuh.
+
+struct TileQueue {
+    Shared smem;
+    int lane;
+    Ring<2> ring;
+
+    // By the producer.
+    __device__ __forceinline__ void put(int n)
+    {
+        mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
+        if (lane == 0) {
+            store_shared(smem.barrier(kSlotTile + ring.slot), n);
+            mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
+        }
+        ring.advance();
+    }
+
+    // By every warp that computes.
+    __device__ __forceinline__ int get()
+    {
+        mbarrier_wait(smem.barrier(kFullTile + ring.slot), ring.parity);
+        const int n = uniform(load_shared(smem.barrier(kSlotTile + ring.slot)));
+        if (lane == 0)
+            mbarrier_arrive(smem.barrier(kEmptyTile + ring.slot));
+        ring.advance();
+        return n;
     }
 };
 
 // K runs one block ahead of V, as its use does. The last V is left to the caller.
 __device__ __forceinline__ void load_tile(Producer &producer, const Shape &shape, const Tile &tile)
 {
-    const int last = tile.blocks(tile.row0 + kBlockM - 1) - 1;
+    const int last = tile.blocks() - 1;
     producer.load_k(shape, tile, last);
     producer.load_q(shape, tile);
     for (int n = last; n > 0; --n) {
@@ -732,8 +791,6 @@ __device__ __forceinline__ void load_tile(Producer &producer, const Shape &shape
 struct Outputs {
     element *o; // (batch, heads, seq_q, head_dim_v)
     Strides o_strides;
-    float *lse; // (batch, heads, seq_q)
-    Strides lse_strides;
 };
 
 // A warpgroup that computes: 64 rows. Fragments are in the layouts of lib/wgmma.cuh.
@@ -837,10 +894,6 @@ struct Consumer {
             const float sum = query < tile.len_q ? total : 0.0f;
             const bool nothing = sum == 0.0f;
             const float inverse = 1.0f / sum;
-            if (query < shape.seq_q && lane % 4 == 0)
-                out.lse[tile.batch * out.lse_strides.batch + head * out.lse_strides.head +
-                        query * out.lse_strides.seq] =
-                    nothing ? -INFINITY : softmax.m[j] * shape.scale + log2f(sum) * kLn2;
             element *const o_row = out.o + tile.batch * out.o_strides.batch +
                                    head * out.o_strides.head + query * out.o_strides.seq;
 #pragma unroll
@@ -865,6 +918,19 @@ struct Consumer {
         softmax.reset();
         first = tile.blocks(tile.row0 + 64 * warpgroup + 63) - 1;
         unmasked = tile.keys(tile.row0 + 64 * warpgroup) / kBlockN;
+        // Kept: the compiler would rather compute them again in every block.
+        first = uniform(first);
+        unmasked = uniform(unmasked);
+        // Blocks that rows of other warpgroups see, but none of this one.
+        for (int i = tile.blocks() - 1; i > first; --i) {
+            wait_turn();
+            mbarrier_wait(smem.barrier(kFullK + ring.slot), ring.parity);
+            release(kEmptyK + ring.slot);
+            mbarrier_wait(smem.barrier(kFullV + ring.slot), ring.parity);
+            release(kEmptyV + ring.slot);
+            ring.advance();
+            pass_turn();
+        }
         mbarrier_wait(smem.barrier(kFullQ + warpgroup), q_parity);
         q_parity ^= 1;
         begin_scores(ring);
@@ -919,7 +985,7 @@ struct Consumer {
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    attn_fwd_sm90_bf16_d64_lse_persistent__bm192_bn128_stages2_pingpong1_overlap1_lazy1_packgqa1_ctas1(
+    attn_fwd_sm90_bf16_d128_causal_persistent__bm192_bn80_stages2_cluster1_pingpong1_overlap1_lazy1_rescale1_packgqa1_ctas1(
         const __grid_constant__ TensorMap q_map, // of Q, K and V: see Producer
         const __grid_constant__ TensorMap k_map, //
         const __grid_constant__ TensorMap v_map, //
@@ -947,7 +1013,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
             mbarrier_init(smem.barrier(kFullTile + s), 1);
             mbarrier_init(smem.barrier(kEmptyTile + s), kWarps);
         }
-        mbarrier_init(smem.barrier(kTailV), 1);
         mbarrier_init_fence();
         tma_prefetch(q_map);
         tma_prefetch(k_map);
@@ -960,10 +1025,19 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         if (warp != 0)
             return;
         Producer producer{smem, q_map, k_map, v_map, lane};
-        for (int i = 0; tile_of_round(i) < shape.tiles; ++i) {
-            const Tile tile = find_tile(shape, tile_of_round(i));
+        TileQueue queue{smem, lane};
+        for (int n = first_tile();;) {
+            queue.put(n);
+            if (n >= shape.tiles)
+                break;
+            const Tile tile = find_tile(shape, n);
             load_tile(producer, shape, tile);
+            // Taken as late as the next loads allow: who takes early may keep a long tile waiting.
+            int taken = 0;
+            if (lane == 0)
+                taken = atomicAdd(shape.next_tile, 1);
             producer.load_v(shape, tile, 0);
+            n = tiles_at_once() + uniform(taken);
         }
         return;
     }
@@ -976,6 +1050,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
     c.q_parity = 0;
     if (c.warpgroup == kWarpgroups - 1)
         c.pass_turn(); // the first turn is the first warpgroup's
-    for (int i = 0; tile_of_round(i) < shape.tiles; ++i)
-        c.compute_tile(shape, find_tile(shape, tile_of_round(i)), out);
+    TileQueue queue{smem, lane};
+    for (int n = queue.get(); n < shape.tiles; n = queue.get())
+        c.compute_tile(shape, find_tile(shape, n), out);
 }
