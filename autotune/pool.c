@@ -63,6 +63,23 @@ static bool must_stop(const struct pool *pool, int taken, double share)
     return run->result->cancelled || run->lost || (taken > 0 && out_of_time);
 }
 
+// What would run without tuning comes first, whichever is ready first: its output is the one that
+// the others' are compared with.
+static bool is_ready(struct pool *pool, int taken)
+{
+    if (taken > 0)
+        return taken < pool->count;
+    for (int i = 0; i < pool->count; i++) {
+        struct ready ready = pool->ready[i];
+        if (ready.candidate != 0)
+            continue;
+        pool->ready[i] = pool->ready[0];
+        pool->ready[0] = ready;
+        return true;
+    }
+    return false;
+}
+
 // The next compiled candidate; false when there will be none.
 static bool next(struct pool *pool, int taken, double share, struct ready *ret)
 {
@@ -74,7 +91,7 @@ static bool next(struct pool *pool, int taken, double share, struct ready *ret)
         fj_search_heartbeat(pool->run);
         pthread_mutex_lock(&pool->mutex);
         pool->stop = stop;
-        found = !stop && taken < pool->count;
+        found = !stop && is_ready(pool, taken);
         if (stop || found || pool->done)
             break;
         fj_cond_wait_us(&pool->changed, &pool->mutex, LOOK_US);

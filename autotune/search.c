@@ -134,10 +134,10 @@ static bool check(struct fj_search_run *run, int i)
     int err = run->ops->check(run->user, i);
     if (err == FAJIT_OK)
         entry->checked = true;
-    else if (err == FAJIT_E_CONTEXT_LOST || err == FAJIT_E_CUDA)
-        fail_on_device(run, i, err);
-    else
+    else if (err == FAJIT_E_INVAL)
         fail(run, i, FJ_VERDICT_WRONG, fj_err_text());
+    else
+        fail_on_device(run, i, err);
     return err == FAJIT_OK;
 }
 

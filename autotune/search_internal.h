@@ -21,7 +21,7 @@ bool fj_search_out_of_time(struct fj_search_run *run, double share);
 void fj_search_heartbeat(struct fj_search_run *run);
 
 // Compiles the candidates on threads of its own and hands each one to `take` on the caller's
-// thread, in the order they get ready, while others are compiled. Compiles that have begun when
+// thread, candidate 0 first, the others in the order they get ready, while more are compiled. Compiles that have begun when
 // `share` of the budget is spent are waited for, and not handed on; no other begins.
 int fj_search_compile(struct fj_search_run *run,
                       void (*take)(struct fj_search_run *run, int candidate, int status,

@@ -2,12 +2,8 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/num.h"
-
-// Outputs are compared in full up to this size; of larger ones the reference's rows must do.
-#define FULL_COMPARE_BYTES ((size_t)1 << 30)
+#define SETS_MAX 64
 #define POISON 0xff // NaN in every dtype
 
 // --- Memory -----------------------------------------------------------------------------------
@@ -49,10 +45,21 @@ int fj_trial_download(struct fj_trial *trial, void *host, const void *device, si
 
 // --- Life -------------------------------------------------------------------------------------
 
+// The emulated device has no L2: two sets, so that turns are taken there too.
+void fj_trial_choose_sets(struct fj_trial *trial, double bytes)
+{
+    const bool emulated = trial->jit->want_ptx;
+    const double wanted = emulated ? 0 : 2 * (double)trial->jit->gpu.l2_bytes;
+    const double sets = emulated || bytes <= 0 ? 2 : ceil(wanted / bytes);
+    trial->sets = sets < 1 ? 1 : sets < SETS_MAX ? (int)sets : SETS_MAX;
+    trial->flush = trial->sets * bytes < wanted;
+}
+
 static int make(struct fj_trial *trial)
 {
-    return trial->problem.op == FAJIT_OP_GEMM ? fj_trial_gemm_make(trial)
-                                              : fj_trial_attn_make(trial);
+    int err =
+        trial->problem.op == FAJIT_OP_GEMM ? fj_trial_gemm_make(trial) : fj_trial_attn_make(trial);
+    return err ? err : fj_trial_differ_make(trial);
 }
 
 int fj_trial_create(struct fj_jit *jit, const struct fj_problem *problem,
@@ -88,11 +95,13 @@ void fj_trial_destroy(struct fj_trial **trial)
             t->jit->device.cuda->cuMemFree_v2(address(t->memory[i]));
         if (t->workspace)
             t->jit->device.cuda->cuMemFree_v2(address(t->workspace));
+        if (t->differ.module)
+            fj_module_unload(&t->jit->device, &t->differ);
         fj_device_leave(&t->jit->device, previous);
     }
     free(t->lengths_q);
     free(t->lengths_k);
-    free(t->first);
+    fj_trial_samples_free(t);
     free(t);
     *trial = NULL;
 }
@@ -106,36 +115,73 @@ static int grow_workspace(struct fj_trial *trial, size_t bytes)
     if (err)
         return err;
     // Launches bound earlier still point at the old one: it is kept until the end.
-    if (trial->workspace && trial->memory_count < 8)
+    int max = (int)(sizeof(trial->memory) / sizeof(trial->memory[0]));
+    if (trial->workspace && trial->memory_count < max)
         trial->memory[trial->memory_count++] = trial->workspace;
     trial->workspace = (void *)(uintptr_t)memory;
     trial->workspace_bytes = bytes;
     return FAJIT_OK;
 }
 
-int fj_trial_bind(struct fj_trial *trial, const struct fj_kernel *kernel,
-                  struct fj_launch *ret_launch)
+static void move(struct fj_view *view, const struct fj_trial_tensor *tensor, int set)
+{
+    if (view->data)
+        view->data = (char *)view->data + (size_t)set * tensor->set_bytes;
+}
+
+static struct fj_attn_args attn_args(const struct fj_trial *trial, int set)
+{
+    struct fj_attn_args args = trial->args.attn;
+    move(&args.q, &trial->in[0], set);
+    move(&args.k, &trial->in[1], set);
+    move(&args.v, &trial->in[2], set);
+    move(&args.o, &trial->out, set);
+    move(&args.lse, &trial->lse, set);
+    return args;
+}
+
+static struct fj_gemm_args gemm_args(const struct fj_trial *trial, int set)
+{
+    struct fj_gemm_args args = trial->args.gemm;
+    move(&args.a, &trial->in[0], set);
+    move(&args.b, &trial->in[1], set);
+    move(&args.c, &trial->out, set);
+    if (args.bias)
+        args.bias = (const char *)args.bias + (size_t)set * trial->bias.set_bytes;
+    return args;
+}
+
+// The workspace is the same for all: launches follow one another.
+static int bind_set(const struct fj_trial *trial, const struct fj_kernel *kernel, int set,
+                    size_t bytes, struct fj_launch *ret_launch)
 {
     const struct fj_choice *choice = &kernel->choice;
-    const struct fj_gpu *gpu = &trial->jit->gpu;
-    size_t bytes = choice->kernel->workspace_bytes(choice, gpu, &trial->args);
+    const bool gemm = trial->problem.op == FAJIT_OP_GEMM;
+    struct fj_attn_args attn = gemm ? (struct fj_attn_args){.scale = 0} : attn_args(trial, set);
+    struct fj_gemm_args product = gemm ? gemm_args(trial, set) : (struct fj_gemm_args){.alpha = 0};
+    attn.workspace = product.workspace = bytes ? trial->workspace : NULL;
+    attn.workspace_bytes = product.workspace_bytes = bytes;
+    fj_launch_init(ret_launch);
+    int err = choice->kernel->bind(choice, &trial->jit->gpu, kernel->ctas_per_sm,
+                                   gemm ? (const void *)&product : &attn, ret_launch);
+    if (err == 0 && ret_launch->overflow)
+        err = fj_err(FAJIT_E_UNSUPPORTED, "the kernel takes more arguments than a launch holds");
+    return err;
+}
+
+int fj_trial_bind(struct fj_trial *trial, const struct fj_kernel *kernel,
+                  struct fj_launch *ret_launches)
+{
+    size_t bytes =
+        kernel->choice.kernel->workspace_bytes(&kernel->choice, &trial->jit->gpu, &trial->args);
     CUcontext previous;
     int err = fj_device_enter(&trial->jit->device, &previous);
     if (err)
         return err;
     err = grow_workspace(trial, bytes);
     fj_device_leave(&trial->jit->device, previous);
-    if (err)
-        return err;
-    const bool gemm = trial->problem.op == FAJIT_OP_GEMM;
-    void **workspace = gemm ? &trial->args.gemm.workspace : &trial->args.attn.workspace;
-    size_t *size = gemm ? &trial->args.gemm.workspace_bytes : &trial->args.attn.workspace_bytes;
-    *workspace = bytes ? trial->workspace : NULL;
-    *size = bytes;
-    fj_launch_init(ret_launch);
-    err = choice->kernel->bind(choice, gpu, kernel->ctas_per_sm, &trial->args, ret_launch);
-    if (err == 0 && ret_launch->overflow)
-        err = fj_err(FAJIT_E_UNSUPPORTED, "the kernel takes more arguments than a launch holds");
+    for (int i = 0; i < trial->sets && err == 0; i++)
+        err = bind_set(trial, kernel, i, bytes, &ret_launches[i]);
     return err;
 }
 
@@ -145,7 +191,7 @@ static int poison(struct fj_trial *trial)
 {
     const struct fj_trial_tensor *out = &trial->out, *lse = &trial->lse;
     const bool reads_c = trial->problem.op == FAJIT_OP_GEMM && trial->problem.gemm.beta;
-    int err = reads_c ? fj_trial_tensor_fill(trial, out)
+    int err = reads_c ? fj_trial_tensor_fill(trial, out, 0)
                       : ON_DEVICE(trial, cuMemsetD8_v2, address(out->view.data), POISON,
                                   fj_trial_tensor_bytes(out));
     if (err == 0 && lse->elements)
@@ -166,76 +212,22 @@ static int launch_once(struct fj_trial *trial, const struct fj_kernel *kernel,
     return err ? err : ON_DEVICE(trial, cuCtxSynchronize);
 }
 
-static double epsilon_of(enum fajit_dtype dtype)
-{
-    return dtype == FAJIT_F32 ? 0x1p-20 : dtype == FAJIT_F16 ? 0x1p-10 : 0x1p-7;
-}
-
-// Two right results differ by roundings: eight units in the last place of the larger of the value
-// and of what values of this tensor measure. A wrong element differs by about as much as it is.
-static int compare_with_first(const struct fj_trial *trial, const void *host)
-{
-    const struct fj_trial_tensor *out = &trial->out;
-    double squares = 0;
-    for (int64_t i = 0; i < out->elements; i += 97) {
-        double value = fj_trial_read(out, trial->first, i);
-        squares += value * value;
-    }
-    double size = sqrt(squares / ((double)out->elements / 97 + 1));
-    double unit = 8 * epsilon_of(out->dtype);
-    for (int64_t i = 0; i < out->elements; i++) {
-        double got = fj_trial_read(out, host, i), want = fj_trial_read(out, trial->first, i);
-        double allowed = unit * fmax(fabs(want), size);
-        if (!(fabs(got - want) <= allowed) && !(isnan(got) && isnan(want)))
-            return fj_err(FAJIT_E_INVAL,
-                          "element %lld of the output is %.6g, %.6g in the first candidate's",
-                          (long long)i, got, want);
-    }
-    return FAJIT_OK;
-}
-
-static int judge(struct fj_trial *trial, unsigned char *host, const float *lse)
-{
-    const size_t bytes = fj_trial_tensor_bytes(&trial->out);
-    int err = trial->problem.op == FAJIT_OP_GEMM ? fj_trial_gemm_compare(trial, host)
-                                                 : fj_trial_attn_compare(trial, host, lse);
-    if (err || bytes > FULL_COMPARE_BYTES)
-        return err;
-    if (trial->first)
-        return compare_with_first(trial, host);
-    trial->first = malloc(bytes);
-    if (trial->first)
-        memcpy(trial->first, host, bytes);
-    return FAJIT_OK;
-}
-
 static int check(struct fj_trial *trial, const struct fj_kernel *kernel, struct fj_launch *launch)
 {
-    const size_t bytes = fj_trial_tensor_bytes(&trial->out);
-    const size_t lse_bytes = fj_trial_tensor_bytes(&trial->lse);
-    unsigned char *host = malloc(bytes + 1);
-    float *lse = malloc(lse_bytes + 1);
-    int err = host && lse ? FAJIT_OK : fj_err(FAJIT_E_NOMEM, "no memory for a copy of the output");
+    int err = launch_once(trial, kernel, launch);
     if (err == 0)
-        err = launch_once(trial, kernel, launch);
-    if (err == 0)
-        err = fj_trial_download(trial, host, trial->out.view.data, bytes);
-    if (err == 0 && lse_bytes)
-        err = fj_trial_download(trial, lse, trial->lse.view.data, lse_bytes);
-    if (err == 0)
-        err = judge(trial, host, lse_bytes ? lse : NULL);
-    free(host);
-    free(lse);
-    return err;
+        err = fj_trial_samples_judge(trial);
+    return err ? err : fj_trial_differ_judge(trial);
 }
 
-int fj_trial_check(struct fj_trial *trial, const struct fj_kernel *kernel, struct fj_launch *launch)
+int fj_trial_check(struct fj_trial *trial, const struct fj_kernel *kernel,
+                   struct fj_launch *launches)
 {
     CUcontext previous;
     int err = fj_device_enter(&trial->jit->device, &previous);
     if (err)
         return err;
-    err = check(trial, kernel, launch);
+    err = check(trial, kernel, launches);
     fj_device_leave(&trial->jit->device, previous);
     return err;
 }

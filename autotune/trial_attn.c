@@ -7,8 +7,7 @@
 #include "ref/compare.h"
 #include "ref/ref.h"
 
-#define HEADS_SAMPLED 4 // (batch entry, head) pairs
-#define ROWS_SAMPLED 16 // of each pair
+#define PAIRS_SAMPLED 4 // (batch entry, head)
 
 // The last batch entry is shorter than the rest, so that lengths are looked at.
 static int make_lengths(struct fj_trial *trial, int64_t length, int32_t **ret_host,
@@ -36,6 +35,10 @@ int fj_trial_attn_make(struct fj_trial *trial)
     const int64_t v[] = {p->batch, p->heads_kv, p->seq_k, p->head_dim_v};
     const int64_t o[] = {p->batch, p->heads_q, p->seq_q, p->head_dim_v};
     const int64_t lse[] = {p->batch, p->heads_q, p->seq_q, 1};
+    const double heads =
+        (double)p->heads_q * (double)p->seq_q + (double)p->heads_kv * (double)p->seq_k;
+    fj_trial_choose_sets(trial, (double)p->batch * heads * (p->head_dim + p->head_dim_v) *
+                                    (double)fajit_dtype_bytes(p->dtype));
     struct fj_attn_args *args = &trial->args.attn;
     int err = fj_trial_tensor_make(trial, &trial->in[0], p->dtype, q, order, true);
     if (err == 0)
@@ -83,13 +86,7 @@ static struct fj_ref_view view_of(const struct fj_trial_tensor *tensor, const vo
         .data = copy, .dtype = tensor->dtype, .shape = {1, 1, rows, dim}, .stride = {0, 0, dim, 1}};
 }
 
-struct sample {
-    int64_t batch, head, rows[ROWS_SAMPLED];
-    int n_rows;
-    double *got, *want, *plain, lse[ROWS_SAMPLED];
-};
-
-static int compute(const struct fj_trial *trial, struct sample *s)
+static int compute(const struct fj_trial *trial, struct fj_trial_sample *s)
 {
     const struct fj_attn *p = &trial->problem.attn;
     const int64_t head_kv = s->head / (p->heads_q / p->heads_kv);
@@ -118,69 +115,46 @@ static int compute(const struct fj_trial *trial, struct sample *s)
     return err;
 }
 
-static int judge_lse(const struct fj_trial *trial, const struct sample *s, const float *lse)
-{
-    for (int i = 0; lse && i < s->n_rows; i++) {
-        double got = (double)lse[fj_trial_offset(&trial->lse, s->batch, s->head, s->rows[i], 0)];
-        double want = s->lse[i];
-        if (got == want || fabs(got - want) <= 1e-3 + 1e-5 * fabs(want))
-            continue;
-        return fj_err(FAJIT_E_INVAL,
-                      "LSE of batch %lld, head %lld, row %lld is %.6g, the reference %.6g",
-                      (long long)s->batch, (long long)s->head, (long long)s->rows[i], got, want);
-    }
-    return FAJIT_OK;
-}
-
-static int judge(const struct fj_trial *trial, const struct sample *s, const void *host,
-                 const float *lse)
-{
-    const int64_t dim = trial->problem.attn.head_dim_v;
-    struct fj_ref_verdict verdict;
-    for (int i = 0; i < s->n_rows; i++)
-        for (int64_t d = 0; d < dim; d++)
-            s->got[i * dim + d] = fj_trial_read(
-                &trial->out, host, fj_trial_offset(&trial->out, s->batch, s->head, s->rows[i], d));
-    fj_ref_judge(s->got, s->want, s->plain, s->n_rows * dim, trial->problem.attn.dtype, &verdict);
-    if (!verdict.pass)
-        return fj_err(
-            FAJIT_E_INVAL,
-            "output of batch %lld, head %lld, row %lld is off by %.3g, %.3g allowed, %lld "
-            "NaN",
-            (long long)s->batch, (long long)s->head, (long long)s->rows[verdict.kernel.worst / dim],
-            verdict.kernel.max_abs, verdict.bound, (long long)verdict.kernel.nan_count);
-    return judge_lse(trial, s, lse);
-}
-
-static int compare_head(struct fj_trial *trial, int64_t batch, int64_t head, const void *host,
-                        const float *lse)
+// Where rows begin to be empty, and where they begin to see something.
+static void choose_rows(const struct fj_trial *trial, int rows, struct fj_trial_sample *s)
 {
     const struct fj_attn *p = &trial->problem.attn;
-    const size_t count = (size_t)(ROWS_SAMPLED * p->head_dim_v);
-    struct sample s = {.batch = batch, .head = head};
-    // Queries before this row see nothing under a bottom-right causal mask.
-    s.n_rows = fj_trial_rows(p->seq_q, p->seq_q - p->seq_k, ROWS_SAMPLED, s.rows);
-    s.got = calloc(3 * count, sizeof(double));
-    if (!s.got)
-        return fj_err(FAJIT_E_NOMEM, "no memory for the reference");
-    s.want = s.got + count;
-    s.plain = s.want + count;
-    int err = compute(trial, &s);
-    if (err == 0)
-        err = judge(trial, &s, host, lse);
-    free(s.got);
-    return err;
+    const int64_t len_q = trial->lengths_q ? trial->lengths_q[s->batch] : p->seq_q;
+    const int64_t len_k = trial->lengths_k ? trial->lengths_k[s->batch] : p->seq_k;
+    const int64_t boundaries[] = {len_q, len_q - len_k, len_k};
+    s->n_rows = fj_trial_rows(p->seq_q, boundaries, 3, rows, s->rows);
+    for (int i = 0; i < s->n_columns; i++)
+        s->columns[i] = i;
 }
 
-int fj_trial_attn_compare(struct fj_trial *trial, const void *host, const float *lse)
+int fj_trial_attn_samples(struct fj_trial *trial)
 {
     const struct fj_attn *p = &trial->problem.attn;
     const int64_t pairs = p->batch * p->heads_q;
-    const int64_t sampled = pairs < HEADS_SAMPLED ? pairs : HEADS_SAMPLED;
-    int err = FAJIT_OK;
-    for (int64_t i = 0; i < sampled && err == 0; i++) {
+    const int sampled = pairs < PAIRS_SAMPLED ? (int)pairs : PAIRS_SAMPLED;
+    int err = fj_trial_samples_alloc(trial, sampled, p->head_dim_v, p->lse);
+    for (int i = 0; i < sampled && err == 0; i++) {
+        struct fj_trial_sample *s = &trial->samples[i];
         int64_t pair = sampled > 1 ? i * (pairs - 1) / (sampled - 1) : 0;
-        err = compare_head(trial, pair / p->heads_q, pair % p->heads_q, host, lse);
+        s->batch = pair / p->heads_q;
+        s->head = pair % p->heads_q;
+        choose_rows(trial, (FJ_TRIAL_ROWS + sampled - 1) / sampled, s);
+        err = compute(trial, s);
     }
     return err;
+}
+
+int fj_trial_attn_judge(const struct fj_trial *trial, const struct fj_trial_sample *s,
+                        const double *got)
+{
+    struct fj_ref_verdict verdict;
+    fj_ref_judge(got, s->want, s->plain, (int64_t)s->n_rows * s->n_columns,
+                 trial->problem.attn.dtype, &verdict);
+    if (verdict.pass)
+        return FAJIT_OK;
+    return fj_err(FAJIT_E_INVAL,
+                  "O at batch %lld, head %lld, row %lld is off by %.3g, %.3g allowed, %lld NaN",
+                  (long long)s->batch, (long long)s->head,
+                  (long long)s->rows[verdict.kernel.worst / s->n_columns], verdict.kernel.max_abs,
+                  verdict.bound, (long long)verdict.kernel.nan_count);
 }

@@ -10,6 +10,8 @@
 // Normal values that repeat after a prime number of elements: no two rows are alike, and any
 // element of any tensor can be told from its index.
 #define PERIOD 262147
+// As cuMemAlloc aligns.
+#define SET_ALIGN 256
 
 static float normals[PERIOD];
 static uint16_t halves[2][PERIOD]; // the same in fp16 and bf16
@@ -60,25 +62,17 @@ int64_t fj_trial_offset(const struct fj_trial_tensor *tensor, int64_t a, int64_t
     return a * stride[0] + b * stride[1] + c * stride[2] + d * stride[3];
 }
 
-double fj_trial_read(const struct fj_trial_tensor *tensor, const void *host, int64_t element)
-{
-    const uint16_t *half = host;
-    if (tensor->dtype == FAJIT_F32)
-        return (double)((const float *)host)[element];
-    return (double)(tensor->dtype == FAJIT_F16 ? fj_f16_to_f32(half[element])
-                                               : fj_bf16_to_f32(half[element]));
-}
-
-int fj_trial_tensor_fill(struct fj_trial *trial, const struct fj_trial_tensor *tensor)
+int fj_trial_tensor_fill(struct fj_trial *trial, const struct fj_trial_tensor *tensor, int set)
 {
     const size_t bytes = fajit_dtype_bytes(tensor->dtype);
     const char *values = values_of(tensor->dtype);
+    char *data = (char *)tensor->view.data + (size_t)set * tensor->set_bytes;
     int err = FAJIT_OK;
     for (int64_t done = 0, some; done < tensor->elements && err == 0; done += some) {
         int64_t at = (int64_t)(((uint64_t)done + tensor->shift) % PERIOD);
         some = PERIOD - at < tensor->elements - done ? PERIOD - at : tensor->elements - done;
-        err = fj_trial_upload(trial, (char *)tensor->view.data + (size_t)done * bytes,
-                              values + (size_t)at * bytes, (size_t)some * bytes);
+        err = fj_trial_upload(trial, data + (size_t)done * bytes, values + (size_t)at * bytes,
+                              (size_t)some * bytes);
     }
     return err;
 }
@@ -97,10 +91,14 @@ int fj_trial_tensor_make(struct fj_trial *trial, struct fj_trial_tensor *tensor,
         stride *= shape[dim];
     }
     tensor->elements = stride;
-    tensor->view.data = fj_trial_alloc(trial, fj_trial_tensor_bytes(tensor));
+    tensor->set_bytes = (fj_trial_tensor_bytes(tensor) + SET_ALIGN - 1) / SET_ALIGN * SET_ALIGN;
+    tensor->view.data = fj_trial_alloc(trial, (size_t)trial->sets * tensor->set_bytes);
     if (!tensor->view.data)
         return fj_err_context(FAJIT_E_NOMEM, "tensors to tune on");
-    return filled ? fj_trial_tensor_fill(trial, tensor) : FAJIT_OK;
+    int err = FAJIT_OK;
+    for (int set = 0; filled && set < trial->sets && err == 0; set++)
+        err = fj_trial_tensor_fill(trial, tensor, set);
+    return err;
 }
 
 static void add_row(int64_t row, int64_t length, int max, int64_t *rows, int *count)
@@ -117,11 +115,13 @@ static void add_row(int64_t row, int64_t length, int max, int64_t *rows, int *co
     ++*count;
 }
 
-int fj_trial_rows(int64_t length, int64_t boundary, int max, int64_t *ret_rows)
+int fj_trial_rows(int64_t length, const int64_t *boundaries, int n, int max, int64_t *ret_rows)
 {
     int count = 0;
     uint64_t state = (uint64_t)length;
-    const int64_t chosen[] = {0, length - 1, boundary - 1, boundary, 63, 64, 127, 128};
+    const int64_t chosen[] = {0, length - 1, 63, 64, 127, 128};
+    for (int i = 0; i < 2 * n; i++)
+        add_row(boundaries[i / 2] - (i & 1), length, max, ret_rows, &count);
     for (size_t i = 0; i < sizeof(chosen) / sizeof(chosen[0]); i++)
         add_row(chosen[i], length, max, ret_rows, &count);
     for (int tries = 0; count < max && count < length && tries < 16 * max; tries++)

@@ -7,7 +7,6 @@
 #include "ref/compare.h"
 #include "ref/ref.h"
 
-#define ROWS_SAMPLED 64
 #define COLUMNS_SAMPLED 128
 #define BATCHES_SAMPLED 2
 
@@ -27,6 +26,10 @@ int fj_trial_gemm_make(struct fj_trial *trial)
     const int64_t b[] = {batches(p), p->trans_b ? p->n : p->k, p->trans_b ? p->k : p->n, 1};
     const int64_t c[] = {batches(p), p->m, p->n, 1}, bias[] = {1, 1, p->n, 1};
     struct fj_gemm_args *args = &trial->args.gemm;
+    const double m = (double)p->m, n = (double)p->n, k = (double)p->k;
+    fj_trial_choose_sets(trial, (double)batches(p) *
+                                    ((m * k + k * n) * (double)fajit_dtype_bytes(p->dtype) +
+                                     m * n * (double)fajit_dtype_bytes(p->out_dtype)));
     int err = fj_trial_tensor_make(trial, &trial->in[0], p->dtype, a, order, true);
     if (err == 0)
         err = fj_trial_tensor_make(trial, &trial->in[1], p->dtype, b, order, true);
@@ -46,11 +49,9 @@ int fj_trial_gemm_make(struct fj_trial *trial)
     return FAJIT_OK;
 }
 
-struct sample {
-    int64_t batch, rows[ROWS_SAMPLED], columns[COLUMNS_SAMPLED];
-    int n_rows, n_columns;
-    char *a, *b, *c, *bias; // rows of A (rows, k), columns of B (k, columns), C (rows, columns)
-    double *got, *want, *plain;
+// What the reference is computed from: rows of A (rows, k), columns of B (k, columns), C.
+struct operands {
+    char *a, *b, *c, *bias;
 };
 
 static void take(const struct fj_trial_tensor *tensor, int64_t batch, int64_t row, int64_t column,
@@ -60,22 +61,23 @@ static void take(const struct fj_trial_tensor *tensor, int64_t batch, int64_t ro
                    to + (size_t)index * fajit_dtype_bytes(tensor->dtype));
 }
 
-static void gather(const struct fj_trial *trial, struct sample *s)
+static void gather(const struct fj_trial *trial, const struct fj_trial_sample *s,
+                   const struct operands *o)
 {
     const struct fj_gemm *p = &trial->problem.gemm;
     for (int i = 0; i < s->n_rows; i++)
         for (int64_t k = 0; k < p->k; k++)
             take(&trial->in[0], s->batch, p->trans_a ? k : s->rows[i], p->trans_a ? s->rows[i] : k,
-                 s->a, i * p->k + k);
+                 o->a, i * p->k + k);
     for (int64_t k = 0; k < p->k; k++)
         for (int j = 0; j < s->n_columns; j++)
             take(&trial->in[1], s->batch, p->trans_b ? s->columns[j] : k,
-                 p->trans_b ? k : s->columns[j], s->b, k * s->n_columns + j);
+                 p->trans_b ? k : s->columns[j], o->b, k * s->n_columns + j);
     for (int j = 0; p->bias && j < s->n_columns; j++)
-        take(&trial->bias, 0, 0, s->columns[j], s->bias, j);
+        take(&trial->bias, 0, 0, s->columns[j], o->bias, j);
     for (int i = 0; p->beta && i < s->n_rows; i++)
         for (int j = 0; j < s->n_columns; j++)
-            take(&trial->out, s->batch, s->rows[i], s->columns[j], s->c,
+            take(&trial->out, s->batch, s->rows[i], s->columns[j], o->c,
                  (int64_t)i * s->n_columns + j);
 }
 
@@ -86,14 +88,15 @@ static struct fj_ref_view view(const void *data, enum fajit_dtype dtype, int64_t
         .data = data, .dtype = dtype, .shape = {1, 1, rows, columns}, .stride = {0, 0, columns, 1}};
 }
 
-static int compute(const struct fj_trial *trial, struct sample *s)
+static int compute(const struct fj_trial *trial, struct fj_trial_sample *s,
+                   const struct operands *o)
 {
     const struct fj_gemm *p = &trial->problem.gemm;
     struct fj_ref_gemm ref = {
-        .a = view(s->a, p->dtype, s->n_rows, p->k),
-        .b = view(s->b, p->dtype, p->k, s->n_columns),
-        .c = view(p->beta ? s->c : NULL, p->out_dtype, s->n_rows, s->n_columns),
-        .bias = p->bias ? s->bias : NULL,
+        .a = view(o->a, p->dtype, s->n_rows, p->k),
+        .b = view(o->b, p->dtype, p->k, s->n_columns),
+        .c = view(p->beta ? o->c : NULL, p->out_dtype, s->n_rows, s->n_columns),
+        .bias = p->bias ? o->bias : NULL,
         .bias_dtype = p->out_dtype,
         .alpha = (double)ALPHA,
         .beta = p->beta ? (double)BETA : 0,
@@ -116,17 +119,12 @@ static double accumulation_bound(const struct fj_gemm *p)
     return sqrt(k + 1) * 0x1p-22 * (0.64 * k + 4) + operand * (4 * sqrt(k) + 4);
 }
 
-static int judge(const struct fj_trial *trial, const struct sample *s, const void *host)
+int fj_trial_gemm_judge(const struct fj_trial *trial, const struct fj_trial_sample *s,
+                        const double *got)
 {
     const struct fj_gemm *p = &trial->problem.gemm;
     struct fj_ref_verdict verdict;
-    for (int i = 0; i < s->n_rows; i++)
-        for (int j = 0; j < s->n_columns; j++)
-            s->got[i * s->n_columns + j] =
-                fj_trial_read(&trial->out, host,
-                              fj_trial_offset(&trial->out, s->batch, s->rows[i], s->columns[j], 0));
-    fj_ref_judge(s->got, s->want, s->plain, (int64_t)s->n_rows * s->n_columns, p->out_dtype,
-                 &verdict);
+    fj_ref_judge(got, s->want, s->plain, (int64_t)s->n_rows * s->n_columns, p->out_dtype, &verdict);
     double bound = 2 * verdict.plain.max_abs + accumulation_bound(p);
     if (verdict.kernel.nan_count == 0 && verdict.kernel.max_abs <= bound)
         return FAJIT_OK;
@@ -137,43 +135,39 @@ static int judge(const struct fj_trial *trial, const struct sample *s, const voi
                   verdict.kernel.max_abs, bound, (long long)verdict.kernel.nan_count);
 }
 
-static int compare_batch(struct fj_trial *trial, int64_t batch, const void *host)
+static int make_sample(struct fj_trial *trial, struct fj_trial_sample *s)
 {
     const struct fj_gemm *p = &trial->problem.gemm;
-    const size_t count = (size_t)ROWS_SAMPLED * COLUMNS_SAMPLED;
-    struct sample s = {.batch = batch};
-    s.n_rows = fj_trial_rows(p->m, 0, ROWS_SAMPLED, s.rows);
-    s.n_columns = fj_trial_rows(p->n, 0, COLUMNS_SAMPLED, s.columns);
-    s.a = malloc((size_t)(s.n_rows * p->k) * 4 + 4);
-    s.b = malloc((size_t)(s.n_columns * p->k) * 4 + 4);
-    s.c = malloc(count * 4);
-    s.bias = malloc(count * 4);
-    s.got = calloc(3 * count, sizeof(double));
-    int err = s.a && s.b && s.c && s.bias && s.got
-                  ? FAJIT_OK
-                  : fj_err(FAJIT_E_NOMEM, "no memory for the reference");
+    const size_t count = (size_t)FJ_TRIAL_ROWS * COLUMNS_SAMPLED;
+    struct operands o = {
+        .a = malloc((size_t)(FJ_TRIAL_ROWS * p->k) * 4),
+        .b = malloc((size_t)(COLUMNS_SAMPLED * p->k) * 4),
+        .c = malloc(count * 4),
+        .bias = malloc(count * 4),
+    };
+    int err = o.a && o.b && o.c && o.bias ? FAJIT_OK
+                                          : fj_err(FAJIT_E_NOMEM, "no memory for the reference");
     if (err == 0) {
-        s.want = s.got + count;
-        s.plain = s.want + count;
-        gather(trial, &s);
-        err = compute(trial, &s);
+        s->n_rows = fj_trial_rows(p->m, NULL, 0, FJ_TRIAL_ROWS, s->rows);
+        s->n_columns = fj_trial_rows(p->n, NULL, 0, COLUMNS_SAMPLED, s->columns);
+        gather(trial, s, &o);
+        err = compute(trial, s, &o);
     }
-    if (err == 0)
-        err = judge(trial, &s, host);
-    free(s.a);
-    free(s.b);
-    free(s.c);
-    free(s.bias);
-    free(s.got);
+    free(o.a);
+    free(o.b);
+    free(o.c);
+    free(o.bias);
     return err;
 }
 
-int fj_trial_gemm_compare(struct fj_trial *trial, const void *host)
+int fj_trial_gemm_samples(struct fj_trial *trial)
 {
     const int64_t count = batches(&trial->problem.gemm);
-    const int64_t sampled = count < BATCHES_SAMPLED ? count : BATCHES_SAMPLED;
-    int err = FAJIT_OK;
-    for (int64_t i = 0; i < sampled && err == 0; i++)
-        err = compare_batch(trial, i * (count - 1), host);
+    const int sampled = count < BATCHES_SAMPLED ? (int)count : BATCHES_SAMPLED;
+    int err = fj_trial_samples_alloc(trial, sampled, COLUMNS_SAMPLED, false);
+    for (int i = 0; i < sampled && err == 0; i++) {
+        trial->samples[i].batch = i * (count - 1);
+        err = make_sample(trial, &trial->samples[i]);
+    }
     return err;
 }

@@ -14,7 +14,7 @@
 // A candidate on its way: compiled by a pool thread, then loaded and bound by the searching one.
 struct contender {
     struct fj_kernel *kernel;
-    struct fj_launch *launch; // NULL until it is loaded
+    struct fj_launch *launches; // one per set of the trial; NULL until it is loaded
     bool recorded;
 };
 
@@ -52,34 +52,39 @@ static int compile(void *user, int i, struct fj_search_facts *ret_facts)
 
 static int load(struct tuner *t, struct contender *c)
 {
-    if (c->launch)
+    if (c->launches)
         return FAJIT_OK;
     int err = fj_jit_load(t->jit, c->kernel);
     if (err == 0 && c->kernel->ctas_per_sm < 1)
         err = fj_err(FAJIT_E_UNSUPPORTED, "not even one CTA fits on a SM");
     if (err)
         return err;
-    // Its arguments point into it: it has to stay where it is, aligned as its type wants.
-    c->launch = aligned_alloc(_Alignof(struct fj_launch), sizeof(*c->launch));
-    if (!c->launch)
-        return fj_err(FAJIT_E_NOMEM, "no memory for a launch");
-    err = fj_trial_bind(t->trial, c->kernel, c->launch);
+    // Arguments point into them: they have to stay where they are, aligned as their type wants.
+    c->launches =
+        aligned_alloc(_Alignof(struct fj_launch), (size_t)t->trial->sets * sizeof(*c->launches));
+    if (!c->launches)
+        return fj_err(FAJIT_E_NOMEM, "no memory for launches");
+    err = fj_trial_bind(t->trial, c->kernel, c->launches);
     if (err) {
-        free(c->launch);
-        c->launch = NULL;
+        free(c->launches);
+        c->launches = NULL;
     }
     return err;
 }
 
 struct timed {
     const struct fj_jit *jit;
+    struct fj_trial *trial;
     struct contender *contender;
 };
 
 static int launch_timed(void *user, CUstream stream)
 {
     const struct timed *timed = user;
-    return fj_jit_launch(timed->jit, timed->contender->kernel, timed->contender->launch, stream);
+    struct fj_trial *trial = timed->trial;
+    trial->turn = (trial->turn + 1) % trial->sets;
+    return fj_jit_launch(timed->jit, timed->contender->kernel,
+                         &timed->contender->launches[trial->turn], stream);
 }
 
 static void nvrtc_text(const struct fj_kernel *kernel, char ret[16])
@@ -109,9 +114,9 @@ static int time_one(void *user, int i, int samples, double *ret_us)
 {
     struct tuner *t = user;
     struct contender *c = &t->contenders[i];
-    struct timed timed = {t->jit, c};
+    struct timed timed = {t->jit, t->trial, c};
     struct fj_timing timing;
-    bool is_new = !c->launch;
+    bool is_new = !c->launches;
     int err = load(t, c);
     if (err)
         return err;
@@ -120,7 +125,7 @@ static int time_one(void *user, int i, int samples, double *ret_us)
     const struct fj_timing_params params = {
         .repeats = samples,
         .warmups = is_new ? 1 : 0,
-        .flush_l2 = !t->jit->want_ptx, // the emulated device has no L2 to empty
+        .flush_l2 = t->trial->flush,
         .samples_us = ret_us,
     };
     err = fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
@@ -133,7 +138,7 @@ static int check(void *user, int i)
 {
     struct tuner *t = user;
     int err = load(t, &t->contenders[i]);
-    return err ? err : fj_trial_check(t->trial, t->contenders[i].kernel, t->contenders[i].launch);
+    return err ? err : fj_trial_check(t->trial, t->contenders[i].kernel, t->contenders[i].launches);
 }
 
 static void fill_record(struct tuner *t, int i, struct fj_record *ret)
@@ -169,9 +174,9 @@ static void drop(void *user, int i)
     if (!c->recorded)
         record(t, i);
     fj_jit_drop(t->jit, c->kernel);
-    free(c->launch);
+    free(c->launches);
     c->kernel = NULL;
-    c->launch = NULL;
+    c->launches = NULL;
 }
 
 static bool cancelled(void *user)
@@ -327,7 +332,7 @@ static void end_wave(struct tuner *t)
 {
     for (int i = 0; t->contenders && i < t->candidates.count; i++) {
         fj_jit_drop(t->jit, t->contenders[i].kernel);
-        free(t->contenders[i].launch);
+        free(t->contenders[i].launches);
     }
     free(t->contenders);
     t->contenders = NULL;

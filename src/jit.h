@@ -100,6 +100,11 @@ int fj_jit_make_custom(struct fj_jit *jit, const struct fj_custom *custom,
 int fj_jit_load(struct fj_jit *jit, struct fj_kernel *kernel);
 void fj_jit_drop(struct fj_jit *jit, struct fj_kernel *kernel); // NULL is fine
 
+// A kernel of the library's own, which is no kernel class's: compiled and loaded, not cached. For
+// the tuner, which compiles anyway. Unload it with fj_module_unload.
+int fj_jit_helper(struct fj_jit *jit, const struct fj_rendering *rendering, const char *name,
+                  struct fj_module *ret_module);
+
 // Enqueues what a kernel class described. The device's context must be current.
 int fj_jit_launch(const struct fj_jit *jit, const struct fj_kernel *kernel,
                   struct fj_launch *launch, CUstream stream);

@@ -43,3 +43,16 @@ void fj_jit_drop(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     fj_kernel_free(jit, kernel);
 }
+
+int fj_jit_helper(struct fj_jit *jit, const struct fj_rendering *rendering, const char *name,
+                  struct fj_module *ret_module)
+{
+    struct fj_compiled compiled = {0};
+    struct fj_target target;
+    const struct fj_key key = {{0}};
+    int err = fj_compile_rendering(jit, rendering, name, &key, jit->want_ptx, &target, &compiled);
+    if (err == 0)
+        err = fj_module_load(&jit->device, compiled.image, name, 0, ret_module);
+    fj_compiled_free(&compiled);
+    return err;
+}

@@ -24,6 +24,8 @@ struct fake {
     double call_us; // what any timing call costs beside its samples
     uint64_t seed;
     int progress_calls, last_best;
+    int first_check; // candidate + 1; 0: none yet
+    bool slow_first; // candidate 0 is compiled after some others
     struct fj_search_progress last;
 };
 
@@ -36,6 +38,8 @@ static double random_unit(struct fake *fake)
 static int fake_compile(void *user, int i, struct fj_search_facts *facts)
 {
     struct fake *fake = user;
+    while (fake->slow_first && i == 0 && atomic_load(&fake->compiles) < 3)
+        usleep(1000);
     atomic_fetch_add(&fake->compiles, 1);
     *facts = (struct fj_search_facts){.registers = 100, .spill_bytes = fake->spill[i]};
     return fake->compile_status[i] ? fj_err(fake->compile_status[i], "candidate %d: no", i) : 0;
@@ -60,6 +64,8 @@ static int fake_check(void *user, int i)
 {
     struct fake *fake = user;
     fake->checks[i]++;
+    if (!fake->first_check)
+        fake->first_check = i + 1;
     return fake->wrong[i] ? fj_err(FAJIT_E_INVAL, "row 3 is wrong") : FAJIT_OK;
 }
 
@@ -173,6 +179,21 @@ static void test_wrong_ones_never_win(void **state)
     assert_int_equal(result.entries[9].verdict, FJ_VERDICT_WRONG);
     assert_string_equal(result.entries[9].why, "row 3 is wrong");
     assert_true(result.entries[7].checked);
+    fj_search_result_free(&result);
+}
+
+// What runs without tuning is what the others are compared with, whoever is ready first.
+static void test_the_default_is_checked_first(void **state)
+{
+    (void)state;
+    struct fake fake = make(10);
+    struct fj_search_result result;
+    fake.slow_first = true;
+    for (int i = 0; i < 10; i++)
+        fake.real_us[i] = 200 - 10 * i;
+    assert_int_equal(search(&fake, 10, 0, &result), FAJIT_OK);
+    assert_int_equal(fake.first_check, 1);
+    assert_int_equal(result.best, 9);
     fj_search_result_free(&result);
 }
 
@@ -317,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_slow_ones_are_not_timed_again),
         cmocka_unit_test(test_ties_go_to_the_earlier),
         cmocka_unit_test(test_wrong_ones_never_win),
+        cmocka_unit_test(test_the_default_is_checked_first),
         cmocka_unit_test(test_spills_and_failures_are_dropped),
         cmocka_unit_test(test_a_fault_ends_it_and_names_the_candidate),
         cmocka_unit_test(test_a_worker_outlives_faults),
