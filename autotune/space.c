@@ -48,7 +48,6 @@ static const struct axis_row axis_rows[] = {
     {#kernel, from, to, dim_to, rows_to, config},
 static const struct default_row default_rows[] = {
 #include "autotune/arch/all.def"
-    {"", 0, 0, 0, 0, ""},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -140,7 +139,7 @@ bool fj_space_default(const struct fj_choice *choice, const struct fj_gpu *gpu,
             (row->dim_to && dim > row->dim_to) ||
             (row->rows_to && (rows == 0 || rows > row->rows_to)))
             continue;
-        return fj_config_parse(row->config, ret_config) == FAJIT_OK;
+        return *row->config && fj_config_parse(row->config, ret_config) == FAJIT_OK;
     }
     return false;
 }

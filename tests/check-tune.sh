@@ -41,6 +41,10 @@ expect 0 'because  bucket: tuned record' "$tune" why attn:f32,b1,h1,q31,k30,d32,
 expect 0 'because  heuristic' env FAJIT_TUNE=off "$tune" why $problem --device emu
 expect 1 "'k' open" "$tune" tune attn:f32,b1,h1,q32,d32 --device emu
 expect 2 'llama3-8b' "$tune" warm --preset llama3-9b --arch sm_80
+for preset in $(sed -n 's/^  \([a-z][a-z0-9.-]*\)  .*config.json.*/\1/p' "$dir/out"); do
+    expect 0 'because' "$tune" why --preset "$preset" --arch sm_75
+    expect 0 'because' "$tune" why --preset "$preset" --arch sm_90
+done
 expect 2 'no problem given' "$tune" warm --arch sm_80
 
 # The picture of a search holds every candidate that is recorded, whoever draws it.
@@ -77,6 +81,22 @@ expect 0 'exact *wrong .*bn=32' "$tune" why $wrong --device emu
 ! grep -q 'exact *timed .*bn=32' "$dir/out" || bad "a wrong configuration is served: $(cat "$dir/out")"
 grep -q 'exact *timed ' "$dir/out" || bad "no configuration is right: $(cat "$dir/out")"
 unset FAJIT_TEMPLATE_DIR
+
+# GPUs that nobody measured get what their tables say, and it spills nothing.
+arch_default() { # arch, words, configuration
+    expect 0 'because  arch:' "$tune" why "attn:f16,$2,kernel=mma" --arch "$1"
+    grep -q "config   $3" "$dir/out" || bad "$1 $2: no $3 in: $(cat "$dir/out")"
+    expect 0 '__bm' "$tune" warm "attn:f16,$2,kernel=mma" --arch "$1"
+    name=$(sed -n 's/.* ms  \([^ ]*\) .*/\1/p' "$dir/out")
+    key=$("$tune" list | sed -n "s/^\([^ ]*\) .* $name\$/\1/p" | head -n 1)
+    expect 0 'spills 0 bytes' "$tune" show "$key"
+}
+arch_default sm_75 d128 'bm=128,bn=32'
+arch_default sm_75 d96,causal,seqlens,lse 'bm=128,bn=64'
+arch_default sm_89 d96,causal 'bm=64,bn=64'
+arch_default sm_120 d88,align=4 'bm=64,bn=64'
+expect 0 'because  heuristic' "$tune" why attn:f16,d64,kernel=mma --arch sm_75
+expect 0 'because  heuristic' "$tune" why attn:f16,q16,k4096,d128,kernel=mma --arch sm_75
 
 # Two tuners on one directory.
 "$tune" tune attn:f32,b1,h1,q16,k32,d32,kernel=simt --device emu --candidates 2 >"$dir/a" 2>&1 &

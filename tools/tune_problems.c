@@ -85,7 +85,8 @@ static bool add_preset_problem(struct tune_list *list, const struct preset_probl
 void tune_print_presets(void)
 {
     for (int i = 0; i < COUNT(presets); i++)
-        fprintf(stderr, "  %-22s %s\n", presets[i].name, presets[i].note);
+        fprintf(stderr, "  %-22s %s%s%s\n", presets[i].name, presets[i].source,
+                *presets[i].note ? ": " : "", presets[i].note);
 }
 
 static int add_preset(struct tune_list *list, const char *name)
@@ -94,7 +95,11 @@ static int add_preset(struct tune_list *list, const char *name)
     for (int i = 0; i < COUNT(presets); i++)
         known |= strcmp(presets[i].name, name) == 0;
     if (!known) {
-        fprintf(stderr, "%s: no preset is called '%s'; there are:\n", tool_name, name);
+        fprintf(
+            stderr,
+            "%s: no preset is called '%s'; there are, for prompts (decode waits for a kernel of "
+            "its own):\n",
+            tool_name, name);
         tune_print_presets();
         return 2;
     }
