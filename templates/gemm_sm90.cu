@@ -9,6 +9,7 @@
 //@const  cluster_m       CTAs below each other in a cluster, which share their B tile
 //@const  cluster_n       CTAs beside each other in a cluster, which share their A tile
 //@const  cluster_size    CTAs of one cluster
+//@const  panel_rows      rows of C in a panel that leaves by TMA
 //@const  smem_bytes      dynamic shared memory of one CTA
 //@switch dtype f16|bf16  element type of A and B
 //@switch out f16|bf16|f32  element type of C and of the bias
@@ -19,22 +20,24 @@
 //@switch act none|relu|gelu|silu  activation
 //@switch cluster int     CTAs of one cluster
 //@switch splitk bool     the cluster's CTAs share the depth of one tile
+//@switch streamk bool    the tiles of the last waves are shared out along k
+//@switch turned bool     the product is that of B and A transposed, and C is stored transposed
 //@switch stagger bool    one warpgroup runs ahead of the other
 //@switch align int       bytes that pointers and strides are multiples of
-//@require block_m % 64 == 0 && block_n % 16 == 0 && block_n <= 256 && block_k == 64
+//@require block_m % 64 == 0 && block_n % 8 == 0 && block_n >= 16 && block_n <= 320
+//@require block_n <= 256 || (trans_b && block_n % 16 == 0)
+//@require block_k == 64 && !(splitk && streamk)
 //@require threads == 128 + 2 * block_m
 //@require !stagger || block_m == 128
 //@require cluster == cluster_size && (splitk || cluster == cluster_m * cluster_n) && align >= 16
-//@let panels_n (block_n + 63) / 64
-//@require block_m % ((8 + 56 * trans_a) * cluster_n) == 0
-//@require (block_n * trans_b) % (8 * cluster_m) == 0 && (trans_b || panels_n % cluster_m == 0)
-//@let wgmma_ss_n block_n
+//@let halves block_n > 256
+//@let wgmma_ss_n block_n / (1 + halves)
 //@let wgmma_rs_n 0
 //@let tma_rank_min 3
 //@let tma_rank_max 3
 //@let tma_store out != f32 && !splitk
 //@let multicast cluster > 1 && !splitk
-//@let direct !tma_store || beta || bias || block_n % 64 != 0
+//@let direct !tma_store || beta || bias || (!turned && block_n % 64 != 0)
 // C = A B on Hopper. A producer warp keeps a ring of stages filled through the tensor memory
 // accelerator (TMA); each computing warpgroup owns 64 rows of the tile and multiplies with wgmma,
 // operands in shared memory, sums in registers:
@@ -50,10 +53,23 @@
 // ahead: it writes C while the second has the tensor cores to itself, and the other way round.
 //
 //@end
+//@if turned
+// Of C = A B the transpose is computed: what is called A here is B transposed, rows are columns of
+// C and the other way round. So a tile may have few rows of C, where the tensor cores want 64.
+//
+//@end
 //@if multicast
 // The CTAs of a cluster work on neighbouring tiles. Those below each other need the same B tile,
-// those beside each other the same A tile: each fetches a part of it for all, so that L2 is read
-// once. A stage is therefore empty only when every CTA of the cluster is done with it.
+// those beside each other the same A tile: each fetches a part of it for all, or all of it when it
+// is its turn, so that L2 is read once. A stage is therefore empty only when every CTA of the
+// cluster is done with it.
+//@end
+//@if streamk
+// Whole waves of tiles are worked off tile by tile. What is left would keep a part of the GPU
+// busy: its steps along k are dealt out evenly instead, so that a tile may be the work of several
+// clusters. All but the last of them, counted by the launch, leave their sums in the workspace; the
+// last adds them to its own in a fixed order. A cluster walks its share backwards: what it leaves
+// to others comes first, and it waits for clusters before it only, which were started before it.
 //@end
 //@if splitk
 // Few tiles would leave most of the GPU idle, so the CTAs of a cluster share the depth of one tile.
@@ -146,23 +162,10 @@ struct Shape {
     int tiles_m; // rows of clusters' tiles
     int tiles_n;
     int tiles; // batch * tiles_m * tiles_n
-};
-
-// The k steps of this CTA: all, or its share.
-struct Range {
-    int begin;
-    int end;
-};
-
-__device__ __forceinline__ Range step_range(const Shape &shape, int rank)
-{
-    //@if splitk
-    return {int(int64(shape.steps) * rank / kClusterSize),
-            int(int64(shape.steps) * (rank + 1) / kClusterSize)};
-    //@else
-    return {0, shape.steps};
+    //@if streamk
+    int whole; // the first of them are not shared
     //@end
-}
+};
 
 // The n-th tile of this CTA.
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n, int rank)
@@ -172,6 +175,8 @@ __device__ __forceinline__ Tile find_tile(const Shape &shape, int n, int rank)
     tile.column0 = (tile.column0 * kClusterN + rank / kClusterM % kClusterN) * kBlockN;
     return tile;
 }
+
+//@include lib/gemm_walk.cuh
 
 // Fetches a box into this CTA or, when kShared, into every CTA whose bit is set in `ctas`.
 template <bool kShared>
@@ -188,18 +193,29 @@ __device__ __forceinline__ void fetch(uint32 box, const TensorMap &map, uint32 f
     //@end
 }
 
-// Fetches one of kParts parts of a tile of A or B with kSize rows or columns, from `i` on, at depth
-// k: one box where k is contiguous in memory, else one for each 64 of them.
+// What is fetched for the CTAs of a row or column of the cluster, a tile of A or B with kSize rows
+// or columns from `i` on, at depth k: this CTA's part of kParts, or all of it when it is its turn
+// where a tile has no equal parts. Where k is contiguous in memory that is one box or two,
+// else one for each 64 rows or columns.
 template <bool kAlongK, int kSize, int kParts>
 __device__ __forceinline__ void load_part(uint32 tile, const TensorMap &map, uint32 full,
-                                          uint64 policy, int part, uint16 ctas, int i, int k,
+                                          uint64 policy, int part, int step, uint16 ctas, int i,
                                           int batch)
 {
-    constexpr int kRows = kSize / kParts;
-    tile += part * kRows * kPanelRow;
-    i += part * kRows;
+    constexpr bool kDivided = kSize % ((kAlongK ? 8 : 64) * kParts) == 0;
+    constexpr int kRows = kDivided ? kSize / kParts : kSize;
+    const int k = step * kBlockK;
+    if (kDivided) {
+        tile += part * kRows * kPanelRow;
+        i += part * kRows;
+    } else if (step % kParts != part) {
+        return;
+    }
     if (kAlongK) {
-        fetch<(kParts > 1)>(tile, map, full, policy, ctas, k, i, batch);
+        constexpr int kBox = kRows > 256 ? kRows / 2 : kRows; // no box has more than 256
+#pragma unroll
+        for (int row = 0; row < kRows; row += kBox)
+            fetch<(kParts > 1)>(tile + row * kPanelRow, map, full, policy, ctas, k, i + row, batch);
     } else {
 #pragma unroll
         for (int row = 0; row < kRows; row += 64)
@@ -226,13 +242,13 @@ __device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &rin
 
     for (int step = range.begin; step < range.end; ++step) {
         const uint32 full = smem.full(ring.slot);
-        const int k = step * kBlockK;
         mbarrier_wait(smem.empty(ring.slot), ring.parity ^ 1);
         mbarrier_arrive_expect(full, kBytesStage);
         load_part<kAlongKA, kBlockM, kClusterN>(smem.a(ring.slot), a_map, full, a_policy,
-                                                cluster_column, beside, tile.row0, k, tile.batch);
+                                                cluster_column, step, beside, tile.row0,
+                                                tile.batch);
         load_part<kAlongKB, kLoadN, kClusterM>(smem.b(ring.slot), b_map, full, b_policy,
-                                               cluster_row, below, tile.column0, k, tile.batch);
+                                               cluster_row, step, below, tile.column0, tile.batch);
         ring.advance();
     }
 }
@@ -250,6 +266,12 @@ __device__ __forceinline__ void release(const Shared &smem, int stage)
     //@end
 }
 
+//@if halves
+// No wgmma is as wide as the tile: two take half of its columns each.
+constexpr int kHalf = kBlockN / 4;                   // sums of a thread
+constexpr int kHalfB = kBlockN / 2 * kPanelRow / 16; // of a descriptor, to the second half of B
+
+//@end
 //@if stagger
 constexpr int kLead = 2;        // steps that the first warpgroup is ahead
 constexpr int kLeadBarrier = 8; // named barrier: it is
@@ -279,8 +301,16 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
         mbarrier_wait(smem.full(ring.slot), ring.parity);
         wgmma_fence();
 #pragma unroll
-        for (int i = 0; i < kBlockK / 16; ++i)
+        for (int i = 0; i < kBlockK / 16; ++i) {
+            //@if halves
+            wgmma_ss<!kAlongKA, !kAlongKB>(reinterpret_cast<float(&)[kHalf]>(sums[0]),
+                                           a + i * kStepA, b + i * kStepB, 1);
+            wgmma_ss<!kAlongKA, !kAlongKB>(reinterpret_cast<float(&)[kHalf]>(sums[kHalf]),
+                                           a + i * kStepA, b + kHalfB + i * kStepB, 1);
+            //@else
             wgmma_ss<!kAlongKA, !kAlongKB>(sums, a + i * kStepA, b + i * kStepB, 1);
+            //@end
+        }
         wgmma_commit();
         //@if stagger
         if (step == lead_step)
@@ -312,6 +342,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
     const OutputMatrix c, // (batch, m, n)
     //@end
     const Epilogue e, //
+    //@if streamk
+    const Handover handover,
+    //@end
     const Shape shape)
 {
     // clang-format on
@@ -344,15 +377,17 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
     __syncthreads();
     //@end
 
-    const Range range = step_range(shape, rank);
     Ring<kStages> ring;
+    Piece piece;
     if (warpgroup < 0) {
         //@if block_m > 64
         release_registers<kLoadRegisters>();
         //@end
-        for (int n = blockIdx.x / kClusterSize; n < shape.tiles; n += gridDim.x / kClusterSize) {
+        Walk walk(shape, rank);
+        while (walk.next(shape, piece)) {
             if (threadIdx.x == 0)
-                load_tile(smem, ring, a_map, b_map, shape, find_tile(shape, n, rank), range, rank);
+                load_tile(smem, ring, a_map, b_map, shape, find_tile(shape, piece.tile, rank),
+                          piece.range, rank);
             //@if splitk
             __syncwarp();
             cluster_sync(); // the sums are in shared memory
@@ -364,24 +399,39 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
         acquire_registers<kMathRegisters>();
         //@end
         float sums[kBlockN / 2];
+        Walk walk(shape, rank);
         //@if tma_store
         int turn = 0;
         //@end
         //@if stagger
-        int lead_step = warpgroup == 0 ? min(kLead, shape.steps) - 1 : -1; // of its first tile
-        if (warpgroup == 1 && shape.steps > 0)
+        bool leads = warpgroup == 0; // at its first piece
+        if (warpgroup == 1 && walk.has_steps(shape))
             named_barrier_sync(kLeadBarrier, 256);
         //@end
-        for (int n = blockIdx.x / kClusterSize; n < shape.tiles; n += gridDim.x / kClusterSize) {
-            const Tile tile = find_tile(shape, n, rank);
+        while (walk.next(shape, piece)) {
+            const Tile tile = find_tile(shape, piece.tile, rank);
+            const Range range = piece.range;
             //@if direct
+            //@if turned
+            const Output out{c.data + tile.batch * c.batch, c.row, shape.n, shape.m};
+            //@else
             const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
             //@end
+            //@end
             //@if stagger
+            const int lead_step = leads ? min(range.begin + kLead, range.end) - 1 : -1;
             multiply_tile(smem, ring, range, warpgroup, lead_step, sums);
-            lead_step = -1;
+            leads = false;
             //@else
             multiply_tile(smem, ring, range, warpgroup, sums);
+            //@end
+            //@if streamk
+            if (range.end < shape.steps) {
+                leave_sums(handover, warpgroup, sums);
+                continue;
+            }
+            if (range.begin > 0)
+                add_sums(handover, shape, piece, warpgroup, sums);
             //@end
             //@if tma_store && direct
             store_tile(smem, c_map, e, out, tile, warpgroup, turn, sums);

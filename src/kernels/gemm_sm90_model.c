@@ -2,10 +2,10 @@
 // time likes best.
 #include "kernels/gemm_sm90_model.h"
 
-#include "kernels/gemm_common.h"
+#include "kernels/gemm_sm90.h"
 
-#define BLOCK_K 64
-#define PANEL_ROW_BYTES 128
+#define BLOCK_K FJ_GEMM_SM90_BLOCK_K
+#define PANEL_ROW_BYTES FJ_GEMM_SM90_ROW_BYTES
 
 // A choice of tile.
 struct candidate {
@@ -105,6 +105,7 @@ static bool agrees(const struct candidate *c, const struct fj_choice *choice)
     return (!FJ_CFG(config, cluster) || FJ_CFG(config, cluster) == c->cluster) &&
            (!FJ_CFG(config, clustern) || FJ_CFG(config, clustern) == c->clustern) &&
            (!FJ_CFG(config, splitk) || FJ_CFG(config, splitk) == c->splitk) &&
+           FJ_CFG(config, swap) != 1 && (FJ_CFG(config, streamk) != 1 || c->splitk == 1) &&
            c->bm % (c->clustern * (gemm->trans_a ? 64 : 8)) == 0;
 }
 

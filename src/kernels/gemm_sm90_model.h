@@ -4,8 +4,6 @@
 
 #include "kernels/kernel.h"
 
-#define FJ_GEMM_SM90_UNKNOWN 4096 // stands for a size that is "any"
-
 // Sets bm, bn, bk, cluster, clustern and splitk, where they are unset.
 void fj_gemm_sm90_choose_tile(const struct fj_gpu *gpu, struct fj_choice *choice);
 

@@ -45,7 +45,13 @@ static const char *const kernels[] = {
     "kernel=sm90,bm=128,bn=256,bk=64,cluster=2,variant=persistent",
     "kernel=sm90,bm=128,bn=192,bk=64,pingpong=1,variant=persistent",
     "kernel=sm90,bm=128,bn=128,bk=64,splitk=4",
-    "kernel=sm90,bm=64,bn=64,bk=64,splitk=8"};
+    "kernel=sm90,bm=64,bn=64,bk=64,splitk=8",
+    "kernel=sm90,bm=128,bn=128,bk=64,streamk=1",
+    "kernel=sm90,bm=64,bn=96,bk=64,streamk=1,cluster=2",
+    "kernel=sm90,bm=136,bn=64,bk=64",
+    "kernel=sm90,bm=24,bn=128,bk=64,clustern=2,cluster=4",
+    "kernel=sm90,bm=80,bn=192,bk=64,streamk=1",
+    "kernel=sm90,bm=32,bn=64,bk=64,splitk=4"};
 static const char *const types[] = {
     "bf16", "f16", "f32", "f32,math=tf32", "f32,math=3xtf32", "bf16,out=f32", "f16,out=bf16"};
 static const char *const layouts[] = {"nn", "nt", "tn", "tt"};
@@ -209,6 +215,17 @@ static const char *const equals[] = {
     "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=128,bn=256,bk=64,cluster=2",
     "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=192,bn=128,bk=64",
     "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=128,bn=128,bk=64,splitk=8",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=128,bn=128,bk=64,streamk=1",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=72,bn=64,bk=64,cluster=4,clustern=2",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=40,bn=128,bk=64,streamk=1",
+    "gemm:bf16,m200,n328,k520,nn,kernel=sm90,bm=64,bn=64,bk=64,swap=1,splitk=4",
+};
+
+// More tiles than two waves: under streamk most are whole and the rest shared.
+static const char *const waves[] = {
+    "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=64,bn=64,bk=64",
+    "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=64,bn=64,bk=64,streamk=1",
+    "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=48,bn=128,bk=64,streamk=1,cluster=2",
 };
 
 // Runs a case twice; the bytes of the second run are left in its output block.
@@ -237,16 +254,16 @@ static int run_twice(struct fcase *c, bool *ret_repeats)
 
 // Sums of small integers are exact in fp32: no block size, split or kernel may change a bit. Sums
 // of normal numbers must at least repeat.
-static void check_equals(struct fajit_ctx *ctx, uint64_t seed, enum case_values which,
-                         struct totals *totals)
+static void check_equals(struct fajit_ctx *ctx, const char *const *texts, int count_texts,
+                         uint64_t seed, enum case_values which, struct totals *totals)
 {
     unsigned char *wanted = NULL;
-    for (int i = 0; i < COUNT(equals); i++) {
+    for (int i = 0; i < count_texts; i++) {
         struct fajit_problem problem;
         struct fcase c;
         struct case_options options = {.seed = seed, .values = which, .full = true};
         bool repeats = false;
-        if (fajit_problem_parse(equals[i], &problem) ||
+        if (fajit_problem_parse(texts[i], &problem) ||
             fajit_problem_check(ctx, &problem) == FAJIT_E_UNSUPPORTED) {
             totals->skipped++;
             continue;
@@ -254,7 +271,7 @@ static void check_equals(struct fajit_ctx *ctx, uint64_t seed, enum case_values 
         int err = case_create(ctx, &problem, &options, &c);
         if (err) {
             count(false, totals);
-            report(equals[i], &problem, &options, fajit_last_error());
+            report(texts[i], &problem, &options, fajit_last_error());
             continue;
         }
         err = run_twice(&c, &repeats);
@@ -265,7 +282,7 @@ static void check_equals(struct fajit_ctx *ctx, uint64_t seed, enum case_values 
             memcpy(wanted, c.out.block->host, bytes);
         count(err == 0 && repeats && same, totals);
         if (err || !repeats || !same)
-            report(equals[i], &problem, &options,
+            report(texts[i], &problem, &options,
                    err        ? fajit_last_error()
                    : !repeats ? "two launches differ"
                               : "block sizes change a sum of integers");
@@ -424,8 +441,10 @@ static void run_all(struct fajit_ctx *ctx, const struct settings *settings, stru
     for (int i = 0; i < chosen; i++)
         run_text(ctx, settings, texts[i], settings->seed * 1000003u + (uint64_t)i, totals);
     printf("%d texts\n", chosen);
-    check_equals(ctx, settings->seed, CASE_INTEGERS, totals);
-    check_equals(ctx, settings->seed, CASE_NORMAL, totals);
+    check_equals(ctx, equals, COUNT(equals), settings->seed, CASE_INTEGERS, totals);
+    check_equals(ctx, equals, COUNT(equals), settings->seed, CASE_NORMAL, totals);
+    check_equals(ctx, waves, COUNT(waves), settings->seed, CASE_INTEGERS, totals);
+    check_equals(ctx, waves, COUNT(waves), settings->seed, CASE_NORMAL, totals);
     for (int i = 0; i < COUNT(specials); i++)
         check_special(ctx, specials[i], settings->seed, totals);
 }

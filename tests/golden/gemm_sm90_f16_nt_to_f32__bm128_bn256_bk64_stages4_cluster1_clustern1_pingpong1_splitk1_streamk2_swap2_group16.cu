@@ -1,0 +1,754 @@
+// Matrix product C = act(alpha A B + beta C + bias), TMA and wgmma.
+//
+//   fajit-inspect render gemm:f16,nt,out=f32,kernel=sm90,variant=persistent --arch sm_90 \
+//       --config bm=128,bn=256,bk=64,stages=4,cluster=1,clustern=1,pingpong=1 \
+//       --config splitk=1,streamk=2,swap=2,group=16
+//
+// One CTA: 384 threads, 196672 bytes of dynamic shared memory. One K block: 4194304 FLOPs, 49152
+// bytes.
+//
+// C = A B on Hopper. A producer warp keeps a ring of stages filled through the tensor memory
+// accelerator (TMA); each computing warpgroup owns 64 rows of the tile and multiplies with wgmma,
+// operands in shared memory, sums in registers:
+//
+//     producer    wait "empty" | A(k), B(k) -> stage | next k ..     and on to the next tile
+//     warpgroup   wait "full"  | C += A(k) B(k), in the background | "empty" for k - 1 | ..
+//
+// One product is always under way while the next is issued. The producer runs ahead into the next
+// tile while the warpgroups write C.
+//
+// The first warpgroup starts some steps ahead of the second. As both go equally fast, it stays
+// ahead: it writes C while the second has the tensor cores to itself, and the other way round.
+//
+//
+// Tiles are stored in panels: rows of 128 bytes, swizzled by TMA as wgmma expects (lib/wgmma.cuh).
+// Rows of a panel run along m or n where k is contiguous in memory, else along k.
+
+constexpr int kBlockM = 128;        // rows of C in one tile, 64 per warpgroup that computes
+constexpr int kBlockN = 256;        // columns of C in one tile
+constexpr int kBlockK = 64;         // depth of one stage
+constexpr int kStages = 4;          // pairs of an A tile and a B tile in shared memory
+constexpr int kGroup = 16;          // rows of tiles that are walked together
+constexpr int kThreads = 384;       // per CTA: one warpgroup loads, block_m / 64 compute
+constexpr int kLoadRegisters = 40;  // of a thread of the loading warpgroup
+constexpr int kMathRegisters = 232; // of a thread that computes
+constexpr int kClusterM = 1;        // CTAs below each other in a cluster, which share their B tile
+constexpr int kClusterN = 1;        // CTAs beside each other in a cluster, which share their A tile
+constexpr int kClusterSize = 1;     // CTAs of one cluster
+constexpr int kSmemBytes = 196672;  // dynamic shared memory of one CTA
+
+// Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
+using uint16 = unsigned short;
+using uint32 = unsigned int;
+using int64 = long long;
+using uint64 = unsigned long long;
+
+#define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
+
+// Strides of a (batch, head, seq, dim) view in elements; dim is contiguous. 64 bits, since
+// batch * heads * seq * dim passes 2^31 for tensors people do use.
+struct Strides {
+    int64 batch;
+    int64 head;
+    int64 seq;
+};
+
+// fp16 (IEEE binary16).
+struct element {
+    uint16 bits;
+};
+
+__device__ __forceinline__ float to_f32(element x)
+{
+    float wide;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+    return wide;
+}
+
+__device__ __forceinline__ element to_element(float x) // rounds to nearest even
+{
+    element narrow;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(x));
+    return narrow;
+}
+
+// 2^x, to 2 units in the last place; 2^-inf = 0.
+__device__ __forceinline__ float exp2_fast(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// The last step of every matrix product: what happens to a sum before it is an element of C.
+
+using out_element = float; // an element of C
+
+__device__ __forceinline__ float out_to_f32(out_element x)
+{
+    return x;
+}
+
+__device__ __forceinline__ out_element to_out(float x)
+{
+    return x;
+}
+
+struct Epilogue {
+    float alpha;
+};
+
+// The element of C that lies at `c`, in column `column`, from its sum of products.
+__device__ __forceinline__ float epilogue(const Epilogue &e, float sum, const out_element *c,
+                                          int column)
+{
+    float x = e.alpha * sum;
+    return x;
+}
+
+// C, as the launch gives it.
+struct OutputMatrix {
+    out_element *data;
+    int64 batch; // strides in elements
+    int64 row;
+};
+
+// C of one batch entry. Rows and columns from m and n on do not exist.
+struct Output {
+    out_element *data;
+    int64 stride; // elements from row to row
+    int m;
+    int n;
+};
+
+// Two neighbouring elements of a row of C, the left one in an even column.
+__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row,
+                                           int column, float left, float right)
+{
+    if (row >= out.m || column >= out.n)
+        return;
+    out_element *const c = out.data + row * out.stride + column;
+    const out_element first = to_out(epilogue(e, left, c, column));
+    if (column + 1 == out.n) {
+        *c = first;
+        return;
+    }
+    const out_element second = to_out(epilogue(e, right, c + 1, column + 1));
+    *reinterpret_cast<float2 *>(c) = {first, second};
+}
+
+// Hand-over of shared memory between warps, warpgroups and the copy engine (sm_90). Addresses of
+// shared memory are 32-bit offsets in its window, as the instructions take them.
+
+__device__ __forceinline__ uint32 smem_address(const void *pointer)
+{
+    return static_cast<uint32>(__cvta_generic_to_shared(pointer));
+}
+
+// A value that is the same in all lanes: says so to the compiler, which then keeps what follows
+// from it, descriptors above all, in uniform registers.
+__device__ __forceinline__ int uniform(int value)
+{
+    return __shfl_sync(0xffffffff, value, 0);
+}
+
+// mbarrier.init: a phase is complete after `arrivals` arrivals and all bytes it was told to expect.
+__device__ __forceinline__ void mbarrier_init(uint32 barrier, int arrivals)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals)
+                 : "memory");
+}
+
+// fence.mbarrier_init: makes initialised barriers visible to the copy engine and to the cluster.
+__device__ __forceinline__ void mbarrier_init_fence()
+{
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+__device__ __forceinline__ void mbarrier_arrive(uint32 barrier)
+{
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+// mbarrier.arrive.expect_tx: one arrival; the phase also waits for `bytes` from the copy engine.
+__device__ __forceinline__ void mbarrier_arrive_expect(uint32 barrier, int bytes)
+{
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+                 : "memory");
+}
+
+// mbarrier.try_wait.parity: true once the phase of that parity is complete; may sleep a while.
+__device__ __forceinline__ bool mbarrier_try_wait(uint32 barrier, uint32 parity)
+{
+    uint32 done;
+    asm volatile("{\n\t"
+                 ".reg .pred done;\n\t"
+                 "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n\t"
+                 "selp.u32 %0, 1, 0, done;\n\t"
+                 "}"
+                 : "=r"(done)
+                 : "r"(barrier), "r"(parity)
+                 : "memory");
+    return done != 0;
+}
+
+__device__ __forceinline__ void mbarrier_wait(uint32 barrier, uint32 parity)
+{
+    while (!mbarrier_try_wait(barrier, parity)) {
+    }
+}
+
+// A slot of a ring of buffers and the parity of the pass around the ring. A consumer waits for
+// "full" with `parity`; the producer for "empty" with `parity ^ 1`, which a fresh barrier passes.
+template <int kSlots> struct Ring {
+    int slot = 0;
+    uint32 parity = 0;
+
+    __device__ __forceinline__ void advance()
+    {
+        if (++slot == kSlots) {
+            slot = 0;
+            parity ^= 1;
+        }
+    }
+
+    __device__ __forceinline__ Ring next() const
+    {
+        return slot < kSlots - 1 ? Ring{slot + 1, parity} : Ring{0, parity ^ 1};
+    }
+
+    __device__ __forceinline__ Ring previous() const
+    {
+        return slot > 0 ? Ring{slot - 1, parity} : Ring{kSlots - 1, parity ^ 1};
+    }
+};
+
+// bar.sync, bar.arrive: one of the 16 hardware barriers (0 is __syncthreads), for `threads`
+// threads.
+__device__ __forceinline__ void named_barrier_sync(int id, int threads)
+{
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+__device__ __forceinline__ void named_barrier_arrive(int id, int threads)
+{
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// fence.proxy.async: orders this thread's ordinary shared-memory accesses before those that wgmma
+// and the copy engine make after the next barrier.
+__device__ __forceinline__ void fence_proxy_async()
+{
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// setmaxnreg: a warpgroup returns registers to the CTA's pool, or waits until it can take more.
+template <int kRegisters> __device__ __forceinline__ void release_registers()
+{
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+template <int kRegisters> __device__ __forceinline__ void acquire_registers()
+{
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(kRegisters));
+}
+
+// The tensor memory accelerator (sm_90): one thread copies a box of a tensor between global and
+// shared memory. The includer says which ranks it needs: tma_rank_min, tma_rank_max, tma_store.
+
+// CUtensorMap, encoded by the host: base, sizes, strides, box and swizzle of a tensor.
+struct alignas(64) TensorMap {
+    unsigned char opaque[128];
+};
+
+// L2 eviction policies, as createpolicy.fractional makes them for the whole access.
+enum EvictionPolicy : uint64 {
+    kEvictNormal = 0x1000000000000000,
+    kEvictFirst = 0x12f0000000000000,
+    kEvictLast = 0x14f0000000000000,
+};
+
+__device__ __forceinline__ void tma_prefetch(const TensorMap &map)
+{
+    asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
+}
+
+// cp.async.bulk.tensor, global to shared: the box at the coordinates, innermost first. What lies
+// outside the tensor arrives as zeros. `barrier` receives the bytes of the whole box.
+__device__ __forceinline__ void tma_load(uint32 box, const TensorMap &map, uint32 barrier,
+                                         uint64 policy, int c0, int c1, int c2)
+{
+    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+                 ".L2::cache_hint [%0], [%1, {%4, %5, %6}], [%2], %3;" ::"r"(box),
+                 "l"(&map), "r"(barrier), "l"(policy), "r"(c0), "r"(c1), "r"(c2)
+                 : "memory");
+}
+
+// Matrix products of a warpgroup, four warps (sm_90a): D[64, n] += A[64, k] B[k, n] with k = 16 for
+// 16-bit types and 8 for tf32. A lies in shared memory (ss) or registers (rs), B in shared memory,
+// D in registers. The includer names the n it needs: wgmma_ss_n, wgmma_rs_n (0: none).
+//
+// D, the accumulator layout: warp w of the warpgroup owns rows 16 w .. 16 w + 15; its lane holds
+//     d[4 t + 2 j + i] = D[16 w + lane / 4 + 8 j][8 t + 2 (lane % 4) + i],   i, j in {0, 1}.
+// A in registers: a[2 h + j] holds the pair A[lane / 4 + 8 j][8 h + 2 (lane % 4) + {0, 1}] of the
+// warp's 16 rows, h in {0, 1}. So the accumulators d[8 s .. 8 s + 7], packed in pairs, are the four
+// registers of A for k step s: a product feeds the next one without moving between lanes.
+//
+// The instructions run behind the program. Registers they read or write must not be touched until
+// wgmma_wait, and wgmma_fence must stand between other accesses to them and the next wgmma.
+
+__device__ __forceinline__ void wgmma_fence()
+{
+    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+
+// Closes a group of the wgmma issued so far; a group may be empty.
+__device__ __forceinline__ void wgmma_commit()
+{
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+
+// Waits until at most the kPending latest groups are unfinished.
+template <int kPending> __device__ __forceinline__ void wgmma_wait()
+{
+    asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+
+// Emits nothing. The compiler may not move accesses to `registers` across it: it does not know that
+// a wgmma writes its operands after the statement that names them.
+template <int kCount> __device__ __forceinline__ void pin(float (&registers)[kCount])
+{
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+        asm volatile("" : "+f"(registers[i])::"memory");
+}
+
+template <int kCount> __device__ __forceinline__ void pin(uint32 (&registers)[kCount])
+{
+#pragma unroll
+    for (int i = 0; i < kCount; ++i)
+        asm volatile("" : "+r"(registers[i])::"memory");
+}
+
+// The lower half of the matrix descriptor of a tile in panels: 128 bytes of each row side by side,
+// rows below each other, 16-byte chunks exchanged within groups of 8 rows as TMA's 128-byte swizzle
+// does (chunk index ^= row % 8). `address` is a multiple of 1024 plus at most 96. In units of 16
+// bytes: bits 0-13 the address, 16-29 the leading offset. The upper half is the same for all of
+// them, 0x40000040: stride offset 8 rows (1024 bytes), and 1 in bits 30-31 for this swizzle.
+//
+// Rows are m or n ("k-major"): the stride offset leads to the next 8 rows, the leading one is
+// unused; the next k step lies 32 bytes further, panel by panel.
+// Rows are k ("mn-major", transposed): the leading offset leads to the next panel of 64 columns,
+// the stride offset to the next 8 rows; the next k step lies 16 rows (2048 bytes) further.
+__device__ __forceinline__ uint32 wgmma_descriptor(uint32 address, uint32 leading_bytes)
+{
+    return uniform((address & 0x3ffff) >> 4 | (leading_bytes >> 4) << 16);
+}
+
+// clang-format off
+// wgmma.mma_async m64n256, A and B in shared memory. `accumulate` 0: D = A B.
+template <int kTransposeA, int kTransposeB>
+__device__ __forceinline__ void wgmma_ss(float (&d)[128], uint32 a, uint32 b, int accumulate)
+{
+    asm volatile("{\n\t"
+                 ".reg .pred accumulate;\n\t"
+                 ".reg .b64 a, b;\n\t"
+                 "mov.b64 a, {%128, 0x40000040};\n\t"
+                 "mov.b64 b, {%129, 0x40000040};\n\t"
+                 "setp.ne.b32 accumulate, %130, 0;\n\t"
+                 "wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 {"
+                 "%0, %1, %2, %3, "
+                 "%4, %5, %6, %7, "
+                 "%8, %9, %10, %11, "
+                 "%12, %13, %14, %15, "
+                 "%16, %17, %18, %19, "
+                 "%20, %21, %22, %23, "
+                 "%24, %25, %26, %27, "
+                 "%28, %29, %30, %31, "
+                 "%32, %33, %34, %35, "
+                 "%36, %37, %38, %39, "
+                 "%40, %41, %42, %43, "
+                 "%44, %45, %46, %47, "
+                 "%48, %49, %50, %51, "
+                 "%52, %53, %54, %55, "
+                 "%56, %57, %58, %59, "
+                 "%60, %61, %62, %63, "
+                 "%64, %65, %66, %67, "
+                 "%68, %69, %70, %71, "
+                 "%72, %73, %74, %75, "
+                 "%76, %77, %78, %79, "
+                 "%80, %81, %82, %83, "
+                 "%84, %85, %86, %87, "
+                 "%88, %89, %90, %91, "
+                 "%92, %93, %94, %95, "
+                 "%96, %97, %98, %99, "
+                 "%100, %101, %102, %103, "
+                 "%104, %105, %106, %107, "
+                 "%108, %109, %110, %111, "
+                 "%112, %113, %114, %115, "
+                 "%116, %117, %118, %119, "
+                 "%120, %121, %122, %123, "
+                 "%124, %125, %126, %127}, "
+                 "a, b, accumulate, 1, 1, %131, %132;\n\t"
+                 "}"
+                 :
+                 "+f"(d[0]), "+f"(d[0 + 1]), "+f"(d[0 + 2]), "+f"(d[0 + 3]),
+                 "+f"(d[4]), "+f"(d[4 + 1]), "+f"(d[4 + 2]), "+f"(d[4 + 3]),
+                 "+f"(d[8]), "+f"(d[8 + 1]), "+f"(d[8 + 2]), "+f"(d[8 + 3]),
+                 "+f"(d[12]), "+f"(d[12 + 1]), "+f"(d[12 + 2]), "+f"(d[12 + 3]),
+                 "+f"(d[16]), "+f"(d[16 + 1]), "+f"(d[16 + 2]), "+f"(d[16 + 3]),
+                 "+f"(d[20]), "+f"(d[20 + 1]), "+f"(d[20 + 2]), "+f"(d[20 + 3]),
+                 "+f"(d[24]), "+f"(d[24 + 1]), "+f"(d[24 + 2]), "+f"(d[24 + 3]),
+                 "+f"(d[28]), "+f"(d[28 + 1]), "+f"(d[28 + 2]), "+f"(d[28 + 3]),
+                 "+f"(d[32]), "+f"(d[32 + 1]), "+f"(d[32 + 2]), "+f"(d[32 + 3]),
+                 "+f"(d[36]), "+f"(d[36 + 1]), "+f"(d[36 + 2]), "+f"(d[36 + 3]),
+                 "+f"(d[40]), "+f"(d[40 + 1]), "+f"(d[40 + 2]), "+f"(d[40 + 3]),
+                 "+f"(d[44]), "+f"(d[44 + 1]), "+f"(d[44 + 2]), "+f"(d[44 + 3]),
+                 "+f"(d[48]), "+f"(d[48 + 1]), "+f"(d[48 + 2]), "+f"(d[48 + 3]),
+                 "+f"(d[52]), "+f"(d[52 + 1]), "+f"(d[52 + 2]), "+f"(d[52 + 3]),
+                 "+f"(d[56]), "+f"(d[56 + 1]), "+f"(d[56 + 2]), "+f"(d[56 + 3]),
+                 "+f"(d[60]), "+f"(d[60 + 1]), "+f"(d[60 + 2]), "+f"(d[60 + 3]),
+                 "+f"(d[64]), "+f"(d[64 + 1]), "+f"(d[64 + 2]), "+f"(d[64 + 3]),
+                 "+f"(d[68]), "+f"(d[68 + 1]), "+f"(d[68 + 2]), "+f"(d[68 + 3]),
+                 "+f"(d[72]), "+f"(d[72 + 1]), "+f"(d[72 + 2]), "+f"(d[72 + 3]),
+                 "+f"(d[76]), "+f"(d[76 + 1]), "+f"(d[76 + 2]), "+f"(d[76 + 3]),
+                 "+f"(d[80]), "+f"(d[80 + 1]), "+f"(d[80 + 2]), "+f"(d[80 + 3]),
+                 "+f"(d[84]), "+f"(d[84 + 1]), "+f"(d[84 + 2]), "+f"(d[84 + 3]),
+                 "+f"(d[88]), "+f"(d[88 + 1]), "+f"(d[88 + 2]), "+f"(d[88 + 3]),
+                 "+f"(d[92]), "+f"(d[92 + 1]), "+f"(d[92 + 2]), "+f"(d[92 + 3]),
+                 "+f"(d[96]), "+f"(d[96 + 1]), "+f"(d[96 + 2]), "+f"(d[96 + 3]),
+                 "+f"(d[100]), "+f"(d[100 + 1]), "+f"(d[100 + 2]), "+f"(d[100 + 3]),
+                 "+f"(d[104]), "+f"(d[104 + 1]), "+f"(d[104 + 2]), "+f"(d[104 + 3]),
+                 "+f"(d[108]), "+f"(d[108 + 1]), "+f"(d[108 + 2]), "+f"(d[108 + 3]),
+                 "+f"(d[112]), "+f"(d[112 + 1]), "+f"(d[112 + 2]), "+f"(d[112 + 3]),
+                 "+f"(d[116]), "+f"(d[116 + 1]), "+f"(d[116 + 2]), "+f"(d[116 + 3]),
+                 "+f"(d[120]), "+f"(d[120 + 1]), "+f"(d[120 + 2]), "+f"(d[120 + 3]),
+                 "+f"(d[124]), "+f"(d[124 + 1]), "+f"(d[124 + 2]), "+f"(d[124 + 3])
+                 : "r"(a), "r"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
+                 : "memory");
+}
+
+// clang-format on
+
+// The order in which the tiles of C are worked on.
+struct Tile {
+    int batch;
+    int row0;
+    int column0;
+};
+
+// Tiles are counted down through kGroup rows of tiles, then to the right: what runs at the same
+// time forms a block of C that is about as high as wide, and reads few rows of A and columns of B,
+// which stay in L2. `row0` and `column0` come in tiles.
+__device__ __forceinline__ Tile place_tile(int n, int tiles_m, int tiles_n)
+{
+    Tile tile;
+    tile.batch = n / (tiles_m * tiles_n);
+    n -= tile.batch * (tiles_m * tiles_n);
+    const int first = n / (kGroup * tiles_n) * kGroup; // row of the group
+    const int height = min(kGroup, tiles_m - first);   // the last may be lower
+    n -= first * tiles_n;
+    tile.row0 = first + n % height;
+    tile.column0 = n / height;
+    return tile;
+}
+
+constexpr int kWarpgroups = kBlockM / 64; // that compute
+constexpr int kPanelRow = 128;            // bytes of a row in a panel: 64 elements
+constexpr int kPanel = 64 * kPanelRow;    // bytes of 64 rows
+
+// Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
+constexpr int kBytesA = kBlockM * kPanelRow;
+constexpr int kLoadN = kBlockN; // columns of C whose part of B is fetched
+constexpr int kBytesB = kLoadN * kPanelRow;
+constexpr int kBytesStage = kBytesA + kBytesB;
+constexpr int kOffsetC = kStages * kBytesStage;
+constexpr int kOffsetBarriers = kOffsetC;
+static_assert(kOffsetBarriers + 2 * 8 * kStages == kSmemBytes, "host and kernel agree");
+
+// Whether k is contiguous in memory.
+constexpr bool kAlongKA = true;
+constexpr bool kAlongKB = true;
+
+// Advance of a descriptor, in units of 16 bytes, from one wgmma (16 deep) to the next: 16 columns
+// of a row, or 16 rows.
+constexpr int kStepA = kAlongKA ? 16 * 2 / 16 : 16 * kPanelRow / 16;
+constexpr int kStepB = kAlongKB ? 16 * 2 / 16 : 16 * kPanelRow / 16;
+
+struct Shared {
+    uint32 base;
+
+    __device__ __forceinline__ uint32 a(int stage) const
+    {
+        return base + stage * kBytesStage;
+    }
+    __device__ __forceinline__ uint32 b(int stage) const
+    {
+        return base + stage * kBytesStage + kBytesA;
+    }
+    __device__ __forceinline__ uint32 full(int stage) const
+    {
+        return base + kOffsetBarriers + 8 * stage;
+    }
+    __device__ __forceinline__ uint32 empty(int stage) const
+    {
+        return base + kOffsetBarriers + 8 * (kStages + stage);
+    }
+};
+
+// What a launch may change.
+struct Shape {
+    int m;
+    int n;
+    int steps;   // of block_k along k
+    int tiles_m; // rows of clusters' tiles
+    int tiles_n;
+    int tiles; // batch * tiles_m * tiles_n
+};
+
+// The n-th tile of this CTA.
+__device__ __forceinline__ Tile find_tile(const Shape &shape, int n, int rank)
+{
+    Tile tile = place_tile(n, shape.tiles_m, shape.tiles_n);
+    tile.row0 = (tile.row0 * kClusterM + rank % kClusterM) * kBlockM;
+    tile.column0 = (tile.column0 * kClusterN + rank / kClusterM % kClusterN) * kBlockN;
+    return tile;
+}
+
+// What a CTA of gemm_sm90 works on, one piece after the other: a tile, or some of its k steps.
+
+struct Range {
+    int begin;
+    int end; // in steps
+};
+
+struct Piece {
+    int tile;
+    Range range;
+};
+
+// The pieces of a CTA, in their order.
+struct Walk {
+    int tile; // the next whole one
+
+    __device__ __forceinline__ Walk(const Shape &shape, int rank)
+    {
+        tile = blockIdx.x / kClusterSize;
+    }
+
+    __device__ __forceinline__ bool next(const Shape &shape, Piece &piece)
+    {
+        if (tile >= shape.tiles)
+            return false;
+        piece = {tile, {0, shape.steps}};
+        tile += gridDim.x / kClusterSize;
+        return true;
+    }
+
+    // Whether any piece has steps.
+    __device__ __forceinline__ bool has_steps(const Shape &shape) const
+    {
+        return shape.steps > 0 && tile < shape.tiles;
+    }
+};
+
+// Fetches a box into this CTA or, when kShared, into every CTA whose bit is set in `ctas`.
+template <bool kShared>
+__device__ __forceinline__ void fetch(uint32 box, const TensorMap &map, uint32 full, uint64 policy,
+                                      uint16 ctas, int c0, int c1, int c2)
+{
+    tma_load(box, map, full, policy, c0, c1, c2);
+}
+
+// What is fetched for the CTAs of a row or column of the cluster, a tile of A or B with kSize rows
+// or columns from `i` on, at depth k: this CTA's part of kParts, or all of it when it is its turn
+// where a tile has no equal parts. Where k is contiguous in memory that is one box or two,
+// else one for each 64 rows or columns.
+template <bool kAlongK, int kSize, int kParts>
+__device__ __forceinline__ void load_part(uint32 tile, const TensorMap &map, uint32 full,
+                                          uint64 policy, int part, int step, uint16 ctas, int i,
+                                          int batch)
+{
+    constexpr bool kDivided = kSize % ((kAlongK ? 8 : 64) * kParts) == 0;
+    constexpr int kRows = kDivided ? kSize / kParts : kSize;
+    const int k = step * kBlockK;
+    if (kDivided) {
+        tile += part * kRows * kPanelRow;
+        i += part * kRows;
+    } else if (step % kParts != part) {
+        return;
+    }
+    if (kAlongK) {
+        constexpr int kBox = kRows > 256 ? kRows / 2 : kRows; // no box has more than 256
+#pragma unroll
+        for (int row = 0; row < kRows; row += kBox)
+            fetch<(kParts > 1)>(tile + row * kPanelRow, map, full, policy, ctas, k, i + row, batch);
+    } else {
+#pragma unroll
+        for (int row = 0; row < kRows; row += 64)
+            fetch<(kParts > 1)>(tile + row * kPanelRow, map, full, policy, ctas, i + row, k, batch);
+    }
+}
+
+// One thread: fetches the A and B tiles of every k step of one tile of C.
+__device__ __forceinline__ void load_tile(const Shared &smem, Ring<kStages> &ring,
+                                          const TensorMap &a_map, const TensorMap &b_map,
+                                          const Shape &shape, const Tile &tile, const Range &range,
+                                          int rank)
+{
+    // What no other tile needs must not push what others need out of L2.
+    const uint64 a_policy = shape.tiles_n == 1 ? kEvictFirst : kEvictNormal;
+    const uint64 b_policy = shape.tiles_m == 1 ? kEvictFirst : kEvictNormal;
+    const int cluster_row = rank % kClusterM;
+    const int cluster_column = rank / kClusterM % kClusterN; // 0 where the cluster splits k
+    uint16 beside = 0; // the CTAs of this one's row of the cluster
+#pragma unroll
+    for (int j = 0; j < kClusterN; ++j)
+        beside |= 1 << (cluster_row + j * kClusterM);
+    const uint16 below = ((1 << kClusterM) - 1) << (cluster_column * kClusterM); // of its column
+
+    for (int step = range.begin; step < range.end; ++step) {
+        const uint32 full = smem.full(ring.slot);
+        mbarrier_wait(smem.empty(ring.slot), ring.parity ^ 1);
+        mbarrier_arrive_expect(full, kBytesStage);
+        load_part<kAlongKA, kBlockM, kClusterN>(smem.a(ring.slot), a_map, full, a_policy,
+                                                cluster_column, step, beside, tile.row0,
+                                                tile.batch);
+        load_part<kAlongKB, kLoadN, kClusterM>(smem.b(ring.slot), b_map, full, b_policy,
+                                               cluster_row, step, below, tile.column0, tile.batch);
+        ring.advance();
+    }
+}
+
+// "Empty", from one warp whose reads of the stage are complete.
+__device__ __forceinline__ void release(const Shared &smem, int stage)
+{
+    const int lane = threadIdx.x % 32;
+    if (lane == 0)
+        mbarrier_arrive(smem.empty(stage));
+}
+
+constexpr int kLead = 2;        // steps that the first warpgroup is ahead
+constexpr int kLeadBarrier = 8; // named barrier: it is
+
+// A warpgroup: the sums of its 64 rows of a tile, [64, block_n] fp32 in the accumulator layout.
+// clang-format off
+__device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> &ring,
+                                              const Range &range, int warpgroup,
+                                              int lead_step,
+                                              float (&sums)[kBlockN / 2])
+// clang-format on
+{
+#pragma unroll
+    for (int i = 0; i < kBlockN / 2; ++i)
+        sums[i] = 0.0f;
+    pin(sums);
+    const uint32 a_first = wgmma_descriptor(smem.a(0) + warpgroup * kPanel, kPanel);
+    const uint32 b_first = wgmma_descriptor(smem.b(0), kPanel);
+    int previous = 0;
+#pragma unroll 1
+    for (int step = range.begin; step < range.end; ++step) {
+        const uint32 a = wgmma_descriptor(smem.a(ring.slot) + warpgroup * kPanel, kPanel);
+        const uint32 b = wgmma_descriptor(smem.b(ring.slot), kPanel);
+        mbarrier_wait(smem.full(ring.slot), ring.parity);
+        wgmma_fence();
+#pragma unroll
+        for (int i = 0; i < kBlockK / 16; ++i) {
+            wgmma_ss<!kAlongKA, !kAlongKB>(sums, a + i * kStepA, b + i * kStepB, 1);
+        }
+        wgmma_commit();
+        if (step == lead_step)
+            named_barrier_arrive(kLeadBarrier, 256);
+        wgmma_wait<1>(); // the product of the step before is complete
+        if (step != range.begin)
+            release(smem, previous);
+        previous = ring.slot;
+        ring.advance();
+    }
+    wgmma_wait<0>();
+    pin(sums);
+    if (range.begin != range.end)
+        release(smem, previous);
+}
+
+// How a warpgroup's sums leave gemm_sm90: [64, block_n] fp32 in the accumulator layout of
+// lib/wgmma.cuh.
+
+// Four sums of a thread, those of 8 columns of the tile: two pairs, 8 rows apart. `row` and
+// `column` are those of the first, in the tile's terms.
+__device__ __forceinline__ void store_four(const Epilogue &e, const Output &out, int row,
+                                           int column, const float *sums)
+{
+    store_pair(e, out, row, column, sums[0], sums[1]);
+    store_pair(e, out, row + 8, column, sums[2], sums[3]);
+}
+
+// Writes what a warpgroup has of C from registers: a quad writes 32 bytes of a row, or eight lanes
+// do so where C is turned.
+__device__ __forceinline__ void store_tile(const Epilogue &e, const Output &out, const Tile &tile,
+                                           int warpgroup, const float (&sums)[kBlockN / 2])
+{
+    const int lane = threadIdx.x % 32;
+    const int row = tile.row0 + 64 * warpgroup + threadIdx.x / 32 % 4 * 16 + lane / 4;
+#pragma unroll
+    for (int t = 0; t < kBlockN / 8; ++t) {
+        const int column = tile.column0 + 8 * t + lane % 4 * 2;
+        store_four(e, out, row, column, sums + 4 * t);
+    }
+}
+
+// clang-format off
+extern "C" __global__ void __launch_bounds__(kThreads, 1)
+    gemm_sm90_f16_nt_to_f32__bm128_bn256_bk64_stages4_cluster1_clustern1_pingpong1_splitk1_streamk2_swap2_group16(
+        const __grid_constant__ TensorMap a_map, // 64 columns by block_m rows, or 64 rows, of A
+        const __grid_constant__ TensorMap b_map, // the same of B
+        const OutputMatrix c,                    // (batch, m, n)
+        const Epilogue e,                        //
+        const Shape shape)
+{
+    // clang-format on
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const Shared smem{smem_address(shared)};
+    const int warp = __shfl_sync(0xffffffff, threadIdx.x / 32, 0); // the same in a warp: tell ptxas
+    const int warpgroup = warp / 4 - 1;                            // -1: the producer's
+    constexpr int rank = 0;
+
+    if (threadIdx.x == 0) {
+        for (int stage = 0; stage < kStages; ++stage) {
+            mbarrier_init(smem.full(stage), 1);
+            mbarrier_init(smem.empty(stage), 4 * kWarpgroups); // one per warp
+        }
+        mbarrier_init_fence();
+        tma_prefetch(a_map);
+        tma_prefetch(b_map);
+    }
+    __syncthreads();
+
+    Ring<kStages> ring;
+    Piece piece;
+    if (warpgroup < 0) {
+        release_registers<kLoadRegisters>();
+        Walk walk(shape, rank);
+        while (walk.next(shape, piece)) {
+            if (threadIdx.x == 0)
+                load_tile(smem, ring, a_map, b_map, shape, find_tile(shape, piece.tile, rank),
+                          piece.range, rank);
+        }
+    } else {
+        acquire_registers<kMathRegisters>();
+        float sums[kBlockN / 2];
+        Walk walk(shape, rank);
+        bool leads = warpgroup == 0; // at its first piece
+        if (warpgroup == 1 && walk.has_steps(shape))
+            named_barrier_sync(kLeadBarrier, 256);
+        while (walk.next(shape, piece)) {
+            const Tile tile = find_tile(shape, piece.tile, rank);
+            const Range range = piece.range;
+            const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
+            const int lead_step = leads ? min(range.begin + kLead, range.end) - 1 : -1;
+            multiply_tile(smem, ring, range, warpgroup, lead_step, sums);
+            leads = false;
+            store_tile(e, out, tile, warpgroup, sums);
+        }
+    }
+}
