@@ -408,15 +408,18 @@ static bool note_problem(struct fj_tune *tune, const char *problem)
     return true;
 }
 
+bool fj_tune_is_new_key(struct fj_tune *tune, const struct fj_tune_key *key)
+{
+    pthread_mutex_lock(&tune->mutex);
+    bool is_new = note_problem(tune, key->problem);
+    pthread_mutex_unlock(&tune->mutex);
+    return is_new;
+}
+
 bool fj_tune_is_new(struct fj_tune *tune, const struct fj_problem *problem)
 {
     struct fj_tune_key key;
-    if (fj_tune_key_of(problem, &key))
-        return false;
-    pthread_mutex_lock(&tune->mutex);
-    bool is_new = note_problem(tune, key.problem);
-    pthread_mutex_unlock(&tune->mutex);
-    return is_new;
+    return fj_tune_key_of(problem, &key) == FAJIT_OK && fj_tune_is_new_key(tune, &key);
 }
 
 void fj_tune_enter(struct fj_tune *tune)

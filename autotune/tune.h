@@ -65,6 +65,7 @@ enum fj_past fj_tune_past(struct fj_tune *tune, const struct fj_choice *choice);
 
 // True the first time it is asked about the problem.
 bool fj_tune_is_new(struct fj_tune *tune, const struct fj_problem *problem);
+bool fj_tune_is_new_key(struct fj_tune *tune, const struct fj_tune_key *key);
 
 // One search at a time per context: two would measure each other.
 void fj_tune_enter(struct fj_tune *tune);

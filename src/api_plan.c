@@ -8,7 +8,7 @@
 #include "autotune/tuner.h"
 #include "ctx.h"
 
-static int stream_is_capturing(const struct fj_jit *jit, void *stream, bool *ret_capturing)
+int fj_stream_is_capturing(const struct fj_jit *jit, void *stream, bool *ret_capturing)
 {
     CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
     *ret_capturing = false;
@@ -95,7 +95,7 @@ static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *proble
     char nvrtc[16];
     int err = fj_problem_from_public(problem, &own);
     if (err == 0)
-        err = stream_is_capturing(jit, params->stream, &capturing);
+        err = fj_stream_is_capturing(jit, params->stream, &capturing);
     fj_ctx_nvrtc(plan->ctx, nvrtc);
     if (err == 0 && wants_tuning(plan->ctx, &own, params, capturing, nvrtc))
         err = tune_first(plan->ctx, &own);
@@ -212,8 +212,7 @@ static void info_of_choice(const struct fj_choice *choice, struct fajit_plan_inf
 }
 
 // Another plan may be loading the kernel of one that does not.
-static void info_of_kernel(const struct fj_kernel *kernel, bool loaded,
-                           struct fajit_plan_info *info)
+void fj_info_of_kernel(const struct fj_kernel *kernel, bool loaded, struct fajit_plan_info *info)
 {
     snprintf(info->arch, sizeof(info->arch), "%s", kernel->target.name);
     fj_key_hex(&kernel->key, info->key);
@@ -226,23 +225,25 @@ static void info_of_kernel(const struct fj_kernel *kernel, bool loaded,
     info->image_bytes = kernel->image_bytes;
 }
 
+void fj_info_of_times(const struct fj_times *times, struct fajit_plan_info *info)
+{
+    info->render_us = times->render_us;
+    info->key_us = times->key_us;
+    info->disk_us = times->disk_us;
+    info->compile_us = times->compile_us;
+    info->load_us = times->load_us;
+    info->publish_us = times->publish_us;
+}
+
 int fajit_plan_info(const struct fajit_plan *plan, struct fajit_plan_info *ret_info)
 {
     if (!plan || !ret_info)
         return fj_err(FAJIT_E_INVAL, "fajit_plan_info: an argument is NULL");
-    struct fajit_plan_info info = {
-        .origin = plan->origin,
-        .render_us = plan->times.render_us,
-        .key_us = plan->times.key_us,
-        .disk_us = plan->times.disk_us,
-        .compile_us = plan->times.compile_us,
-        .load_us = plan->times.load_us,
-        .publish_us = plan->times.publish_us,
-        .fallback = plan->fallback,
-    };
+    struct fajit_plan_info info = {.origin = plan->origin, .fallback = plan->fallback};
     snprintf(info.config_from, sizeof(info.config_from), "%s", plan->found.from);
     info_of_choice(&plan->choice, &info);
-    info_of_kernel(plan->kernel, plan->loaded, &info);
+    fj_info_of_times(&plan->times, &info);
+    fj_info_of_kernel(plan->kernel, plan->loaded, &info);
     return fj_give_struct("fajit_plan_info", &info, sizeof(info), ret_info);
 }
 
@@ -257,7 +258,11 @@ int fajit_plan_image(struct fajit_plan *plan, void **ret_image, size_t *ret_byte
 {
     if (!plan || !ret_image || !ret_bytes)
         return fj_err(FAJIT_E_INVAL, "fajit_plan_image: an argument is NULL");
-    const struct fj_kernel *kernel = plan->kernel;
+    return fj_copy_image(plan->kernel, ret_image, ret_bytes);
+}
+
+int fj_copy_image(const struct fj_kernel *kernel, void **ret_image, size_t *ret_bytes)
+{
     void *copy = malloc(kernel->image_bytes + 1);
     if (!copy)
         return fj_err(FAJIT_E_NOMEM, "no memory for %zu bytes of image", kernel->image_bytes);

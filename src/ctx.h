@@ -31,6 +31,36 @@ struct fajit_plan {
     bool fallback;         // `choice` is another one
 };
 
+// A template of the caller's own: what a plan is to a problem.
+struct fajit_kernel {
+    struct fajit_ctx *ctx;
+    struct fj_kernel *kernel;
+    struct fj_custom custom;
+    bool loaded;
+    enum fajit_origin origin;
+    struct fj_times times;
+    char from[160];  // how the knobs were set
+    int param_count; // of the CUDA function; -1: the driver cannot tell
+    size_t param_bytes[FAJIT_KERNEL_ARGS_MAX];
+};
+
+// Asks the driver what a launch is checked against.
+int fj_kernel_read_params(struct fajit_kernel *kernel);
+
+// Searches the open knobs of `custom`; `result` receives what is known even when it fails.
+int fj_kernel_search(struct fajit_ctx *ctx, const struct fj_custom *custom,
+                     const struct fajit_kernel_trial *trial, const struct fajit_tune_params *params,
+                     struct fajit_tune_result *result);
+// Takes params->trial; FAJIT_E_INVAL when there is none or a callback is missing.
+int fj_kernel_take_trial(const struct fajit_kernel_params *params,
+                         struct fajit_kernel_trial *ret_trial);
+
+// What plans and kernels have in common.
+int fj_stream_is_capturing(const struct fj_jit *jit, void *stream, bool *ret_capturing);
+void fj_info_of_kernel(const struct fj_kernel *kernel, bool loaded, struct fajit_plan_info *info);
+void fj_info_of_times(const struct fj_times *times, struct fajit_plan_info *info);
+int fj_copy_image(const struct fj_kernel *kernel, void **ret_image, size_t *ret_bytes);
+
 // Gives the plan a kernel that is ready in place of the wanted one (`request`). Returns `status`,
 // and the latest sentence with a word more, when there is none.
 int fj_plan_fall_back(struct fajit_plan *plan, const struct fj_problem *problem,
@@ -49,6 +79,7 @@ void fj_ctx_close_packs(struct fajit_ctx *ctx);
 
 // Appends the problem to record_path, once per context.
 void fj_ctx_note_problem(struct fajit_ctx *ctx, const struct fj_problem *problem);
+void fj_ctx_note_custom(struct fajit_ctx *ctx, const struct fj_custom *custom);
 void fj_ctx_forget_problems(struct fajit_ctx *ctx);
 
 // Copies a caller's versioned struct into the library's: missing fields become zero.

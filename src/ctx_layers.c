@@ -113,12 +113,8 @@ static bool remember(struct fajit_ctx *ctx, const char *line)
     return true;
 }
 
-void fj_ctx_note_problem(struct fajit_ctx *ctx, const struct fj_problem *problem)
+static void note_line(struct fajit_ctx *ctx, struct fj_buf line)
 {
-    struct fj_buf line = {0};
-    if (!ctx->record_path)
-        return;
-    fj_problem_print(problem, &line);
     fj_buf_puts(&line, "\n");
     pthread_mutex_lock(&ctx->mutex);
     bool is_new = !line.failed && remember(ctx, line.data);
@@ -126,6 +122,24 @@ void fj_ctx_note_problem(struct fajit_ctx *ctx, const struct fj_problem *problem
     if (is_new && fj_lines_append(ctx->record_path, line.data, line.len))
         fj_log(&ctx->jit.log, FAJIT_LOG_WARN, "the problem is not recorded: %s", fj_err_text());
     fj_buf_free(&line);
+}
+
+void fj_ctx_note_problem(struct fajit_ctx *ctx, const struct fj_problem *problem)
+{
+    struct fj_buf line = {0};
+    if (!ctx->record_path)
+        return;
+    fj_problem_print(problem, &line);
+    note_line(ctx, line);
+}
+
+void fj_ctx_note_custom(struct fajit_ctx *ctx, const struct fj_custom *custom)
+{
+    struct fj_buf line = {0};
+    if (!ctx->record_path)
+        return;
+    fj_custom_print(custom, &line);
+    note_line(ctx, line);
 }
 
 void fj_ctx_forget_problems(struct fajit_ctx *ctx)

@@ -2,7 +2,7 @@
 //
 // The whole public interface. Reading order: a complete program, conventions, statuses, log,
 // context, problems, plans, tensors and launch, looking inside, device memory, timing, tuning,
-// traces and counts, references.
+// your own kernels, traces and counts, references.
 //
 // A complete program (error handling left out):
 //
@@ -675,6 +675,138 @@ struct fajit_tune_merge {
 // without any good line is FAJIT_E_IO, and nothing is written.
 FAJIT_API int fajit_tune_merge_files(const char *const *paths, int count, bool vote, const char *to,
                                      struct fajit_tune_merge *ret_merge);
+
+// --- Your own kernels -------------------------------------------------------------------------
+
+// A template of yours gets what the library's own get: rendered, compiled, cached, tuned, shown. It
+// is a file of the context's template directory (`template_dir`, FAJIT_TEMPLATE_DIR), written in
+// the language of templates/README.md, with one kernel: extern "C" __global__ void $kernel_name(..
+//
+//     struct fajit_kernel_params params = {.struct_size = sizeof(params),
+//                                          .values = "dtype=bf16,hidden=4096"};
+//     struct fajit_kernel *kernel;
+//     fajit_kernel_plan(ctx, "rmsnorm", &params, &kernel); // rmsnorm.cu
+//     int64_t rows_per_cta = fajit_kernel_const(kernel, "rows_per_cta");
+//     struct fajit_kernel_args args = {
+//         .struct_size = sizeof(args),
+//         .items = {FAJIT_ARG(x), FAJIT_ARG(weight), FAJIT_ARG(y), FAJIT_ARG(rows)},
+//     };
+//     struct fajit_grid grid = {.x = (rows + rows_per_cta - 1) / rows_per_cta};
+//     fajit_kernel_launch(kernel, grid, &args, stream);
+//     fajit_kernel_destroy(&kernel);
+//
+// - //@const threads is required: blockDim is (threads, 1, 1), 1 to 1024.
+// - //@const smem_bytes, 0 when there is none, is the dynamic shared memory of a CTA
+//   (extern __shared__), up to fajit_device_info's smem_per_block_bytes, above 48 KB too. Arrays
+//   declared with a size come on top, 48 KB of them at most.
+// - Both, as any constant, may be given as values, listed by //@tune, or computed by //@let from
+//   others. A cluster is declared in the kernel: __cluster_dims__(n).
+// - Parameters that a //@tune line lists may be left out. Then a record of a search chooses them,
+//   or else the first values that the template's //@require rules and the GPU accept.
+
+struct fajit_kernel; // Thread-safety: immutable after creation; launches may run concurrently.
+
+// How a search launches a candidate and judges it. Both callbacks run on the thread that asked for
+// the search, in the context's CUDA context, and may call what takes a const struct fajit_kernel,
+// fajit_mem_* and fajit_sync; the candidate dies after the call.
+struct fajit_kernel_trial {
+    size_t struct_size;
+    // Enqueues one launch on `stream`, as in real use, and does not wait: it is what is timed, with
+    // an L2 that holds none of its data. The grid may follow the candidate's constants. Returns
+    // FAJIT_OK, or a status that puts the candidate out.
+    int (*launch)(void *user, const struct fajit_kernel *candidate, void *stream);
+    // Called after one launch on the default stream has ended: whether what it wrote is right.
+    // Returns 0, or non-zero with the reason in `ret_why`; FAJIT_E_CONTEXT_LOST ends the search.
+    int (*judge)(void *user, const struct fajit_kernel *candidate, char *ret_why, size_t why_bytes);
+    void *user;
+    // Device memory filled with 0xff bytes (NaN) before the launch that is judged, lest what an
+    // earlier candidate wrote pass for this one's. NULL: `judge` takes care itself.
+    void *output;
+    size_t output_bytes;
+};
+
+struct fajit_kernel_params {
+    size_t struct_size;
+    // "dtype=bf16,hidden=4096": parameters of the template; a name alone means name=1. The word
+    // sizes=8192/4096 (up to four numbers, in an order of your own) tells the sizes of the work:
+    // they choose among records, as a problem's do, and nothing else. NULL: none.
+    const char *values;
+    enum fajit_effort effort; // FAJIT_EFFORT_TUNE needs `trial`
+    enum fajit_wait wait;     // not FAJIT_FALLBACK: nothing can stand in
+    void *stream;             // as in struct fajit_plan_params
+    bool no_load;             // render and compile only; such a kernel cannot be launched
+    // What tuning needs, here and in fajit_kernel_tune. NULL: planning never tunes the template,
+    // whatever FAJIT_TUNE says.
+    const struct fajit_kernel_trial *trial;
+};
+
+// Renders, looks up, compiles, loads, as fajit_plan_create. `template_name`: a path below the
+// directory, with or without ".cu". FAJIT_E_INVAL names a value the template does not take and the
+// nearest parameter; FAJIT_E_TEMPLATE begins with "template:line": there is no such template, it is
+// malformed, a parameter is missing, a //@require does not hold; FAJIT_E_UNSUPPORTED: not one CTA
+// fits on the GPU.
+FAJIT_API int fajit_kernel_plan(struct fajit_ctx *ctx, const char *template_name,
+                                const struct fajit_kernel_params *params,
+                                struct fajit_kernel **ret_kernel);
+FAJIT_API void fajit_kernel_destroy(struct fajit_kernel **kernel);
+
+// The text alone, as fajit_render. `ret_name` may be NULL.
+FAJIT_API int fajit_kernel_render(struct fajit_ctx *ctx, const char *template_name,
+                                  const struct fajit_kernel_params *params, char **ret_source,
+                                  char *ret_name, size_t name_bytes);
+
+// An integer parameter or constant of the kernel, as given, chosen or computed. INT64_MIN when the
+// template has none of that name.
+FAJIT_API int64_t fajit_kernel_const(const struct fajit_kernel *kernel, const char *name);
+
+struct fajit_grid {
+    unsigned x, y, z; // in CTAs; y and z 0: 1
+};
+
+// The address of a variable that holds a parameter's value, and its size.
+struct fajit_arg {
+    const void *value;
+    size_t bytes;
+};
+#define FAJIT_ARG(variable)                                                                        \
+    {                                                                                              \
+        &(variable), sizeof(variable)                                                              \
+    }
+#define FAJIT_KERNEL_ARGS_MAX 40
+
+struct fajit_kernel_args {
+    size_t struct_size;
+    struct fajit_arg items[FAJIT_KERNEL_ARGS_MAX]; // in the order of the kernel's parameters; those
+                                                   // left zero end the list
+};
+
+// Enqueues the kernel and returns, as fajit_attn_launch: safe in a graph capture. Values are copied
+// before it returns. FAJIT_E_INVAL: the grid is empty or too large, or the arguments' number or
+// sizes are not those of the kernel's parameters (drivers before CUDA 12.4 cannot tell: there they
+// are the caller's word). `args` may be NULL for a kernel without parameters.
+FAJIT_API int fajit_kernel_launch(const struct fajit_kernel *kernel, struct fajit_grid grid,
+                                  const struct fajit_kernel_args *args, void *stream);
+
+// Searches the values that the template's //@tune lines list and `params` leaves out: at most
+// `max_candidates` (default 24) of them are tried, all when there are no more, else those around
+// the best. //@require rules refuse without compiling. A candidate may win only when `trial` judges
+// it right. Results are recorded like those of fajit_tune, under the template, its values and
+// sizes, and followed from the next plan on; `try_all` has no meaning here. FAJIT_E_UNSUPPORTED
+// when no candidate is right, FAJIT_E_CONTEXT_LOST names the one that faulted.
+FAJIT_API int fajit_kernel_tune(struct fajit_ctx *ctx, const char *template_name,
+                                const struct fajit_kernel_params *params,
+                                const struct fajit_tune_params *tune_params,
+                                struct fajit_tune_result *ret_result);
+
+// What the functions of the same name say of plans. Family and variant are AUTO, costs are 0;
+// `config` has the values that were chosen, `config_from` says how.
+FAJIT_API const char *fajit_kernel_name(const struct fajit_kernel *kernel);
+FAJIT_API const char *fajit_kernel_source(const struct fajit_kernel *kernel);
+FAJIT_API int fajit_kernel_info(const struct fajit_kernel *kernel,
+                                struct fajit_plan_info *ret_info);
+FAJIT_API int fajit_kernel_ptx(const struct fajit_kernel *kernel, char **ret_ptx);
+FAJIT_API int fajit_kernel_image(const struct fajit_kernel *kernel, void **ret_image,
+                                 size_t *ret_bytes);
 
 // --- Traces and counts ------------------------------------------------------------------------
 
