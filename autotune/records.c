@@ -50,7 +50,7 @@ void fj_record_print(const struct fj_record *record, struct fj_buf *ret_line)
 {
     size_t start = ret_line->len;
     char sum[SUM_DIGITS + 1];
-    fj_buf_printf(ret_line, FORMAT " %s %s %s %s %s %s %s", record->digest, record->gpu,
+    fj_buf_printf(ret_line, FORMAT " %s %s %s %s %s %s %s", or_dash(record->digest), record->gpu,
                   record->key.problem, record->kernel, record->variant, or_dash(record->config),
                   fj_verdict_name(record->verdict));
     fj_buf_printf(ret_line, " %.3f %.3f %.3f %d %s %s %lld", record->median_us, record->p25_us,

@@ -26,7 +26,7 @@ struct tuner {
     struct contender *contenders;
     struct fj_trial *trial;
     struct fj_search_result search;
-    bool cancelled;
+    bool cancelled, unsaved;
     double start_us, default_us;
     struct fj_choice rules;  // what runs without tuning
     struct fj_choice *tried; // in earlier waves
@@ -94,6 +94,14 @@ static void nvrtc_text(const struct fj_kernel *kernel, char ret[16])
         snprintf(ret, 16, "%.*s", (int)strcspn(kernel->nvrtc, " "), kernel->nvrtc);
 }
 
+static void keep(struct tuner *t, const struct fj_record *made)
+{
+    if (fj_tune_keep(t->tune, made, 1) == FAJIT_OK || t->unsaved)
+        return;
+    t->unsaved = true; // said once
+    fj_log(&t->jit->log, FAJIT_LOG_WARN, "tuning results are not saved: %s", fj_err_text());
+}
+
 // Should the kernel hang, the process is killed, and the next search must know what over: a line
 // before the first launch, and one after it.
 static void announce(struct tuner *t, int i, enum fj_verdict verdict, double us)
@@ -107,7 +115,7 @@ static void announce(struct tuner *t, int i, enum fj_verdict verdict, double us)
     made.verdict = verdict;
     made.median_us = made.p25_us = made.p75_us = us;
     made.samples = us > 0;
-    fj_tune_keep(t->tune, &made, 1);
+    keep(t, &made);
 }
 
 static int time_one(void *user, int i, int samples, double *ret_us)
@@ -163,8 +171,7 @@ static void record(struct tuner *t, int i)
         return; // never tried: nothing is known
     fill_record(t, i, &made);
     t->contenders[i].recorded = true;
-    if (fj_tune_keep(t->tune, &made, 1))
-        fj_log(&t->jit->log, FAJIT_LOG_WARN, "a tuning result is not saved: %s", fj_err_text());
+    keep(t, &made);
 }
 
 static void drop(void *user, int i)
@@ -418,8 +425,7 @@ static void record_best(struct tuner *t, const struct fj_problem *problem,
     made.p25_us = result->p25_us;
     made.p75_us = result->p75_us;
     made.samples = FJ_THOROUGH_SAMPLES;
-    if (fj_tune_keep(t->tune, &made, 1))
-        fj_log(&t->jit->log, FAJIT_LOG_WARN, "a tuning result is not saved: %s", fj_err_text());
+    keep(t, &made);
 }
 
 int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_problem *problem,
@@ -436,6 +442,7 @@ int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_probl
     err = run(&t, problem, ret_result);
     record_best(&t, problem, ret_result);
     ret_result->default_us = t.default_us;
+    ret_result->unsaved = t.unsaved;
     ret_result->elapsed_us = fj_now_us() - t.start_us;
     fj_trial_destroy(&t.trial);
     free(t.tried);

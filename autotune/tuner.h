@@ -23,6 +23,7 @@ struct fj_tuner_params {
 struct fj_tuner_result {
     struct fj_choice choice; // valid when `found`
     bool found, finished, cancelled, noisy;
+    bool unsaved; // some record could not be written
     double median_us, p25_us, p75_us;
     double default_us; // of the configuration that runs without tuning; 0: it could not be timed
     int candidates, compiled, timed;

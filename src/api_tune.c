@@ -119,6 +119,7 @@ static int run_tuner(struct fajit_ctx *ctx, const struct fj_problem *problem,
     result->finished = found.finished;
     result->cancelled = found.cancelled;
     result->noisy = found.noisy;
+    result->unsaved = found.unsaved;
     result->elapsed_s = found.elapsed_us / 1e6;
     return err;
 }

@@ -85,6 +85,7 @@ static void report_json(const char *text, const struct fajit_tune_result *r)
     cJSON_AddBoolToObject(item, "from_record", r->from_record);
     cJSON_AddBoolToObject(item, "finished", r->finished);
     cJSON_AddBoolToObject(item, "noisy", r->noisy);
+    cJSON_AddBoolToObject(item, "unsaved", r->unsaved);
     cJSON_AddNumberToObject(item, "elapsed_s", r->elapsed_s);
     char *line = cJSON_PrintUnformatted(item);
     puts(line ? line : "{}");
@@ -159,6 +160,11 @@ static void end_one(struct worker *worker, int err, const struct fajit_tune_resu
         work->failed++;
     else
         report(work, worker->text, result);
+    if (!err && result->unsaved) {
+        fprintf(stderr, "%s: %s: its records are not saved: is the disk full? See doctor\n",
+                tool_name, worker->text);
+        work->failed++;
+    }
     snprintf(number, sizeof(number), "%d", worker->number);
     tell(work->options, 'd', number);
 }

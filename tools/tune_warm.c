@@ -13,7 +13,7 @@ struct work {
     const struct tune_options *options;
     const struct tune_list *list;
     pthread_mutex_t mutex; // of the fields below, and of the output
-    int next, done, failed;
+    int next, done, failed, compiled;
     cJSON *json; // NULL: lines
 };
 
@@ -73,6 +73,7 @@ static void *run(void *user)
         int err = warm_one(work, text, &info, name);
         pthread_mutex_lock(&work->mutex);
         work->done++;
+        work->compiled += err == 0 && info.origin == FAJIT_FROM_COMPILE;
         if (err)
             work->failed++;
         else
@@ -98,6 +99,18 @@ static void run_on_threads(struct work *work)
     tune_bar_clear();
 }
 
+// Kernels that were compiled for nobody: the next process compiles them again.
+static bool is_lost(const struct work *work)
+{
+    struct fajit_cache_stats stats = {.struct_size = sizeof(stats)};
+    if (work->compiled == 0 || fajit_cache_stats(work->ctx, &stats) ||
+        (*stats.dir && !*stats.note && stats.soft_errors == 0))
+        return false;
+    fprintf(stderr, "%s: what was compiled could not be written to %s%s%s\n", tool_name,
+            *stats.dir ? stats.dir : "a cache directory", *stats.note ? ": " : "", stats.note);
+    return true;
+}
+
 int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args)
 {
     struct tune_list list;
@@ -118,7 +131,7 @@ int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int cou
     }
     if (work.failed)
         fprintf(stderr, "%s: %d of %d problems failed\n", tool_name, work.failed, list.count);
-    code = work.failed || list.bad;
+    code = is_lost(&work) || work.failed || list.bad;
     tune_list_free(&list);
     return code;
 }

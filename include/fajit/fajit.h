@@ -625,6 +625,7 @@ struct fajit_tune_result {
     bool cancelled;
     bool noisy; // quartiles more than 5 % apart: something else used the GPU
     double elapsed_s;
+    bool unsaved; // some record could not be written (a full disk): it lives in this context only
 };
 
 // Searches the configurations of a problem whose sizes are all set, on tensors of its own (as much

@@ -67,6 +67,12 @@ static void test_round_trip(void **state)
     assert_int_equal(line.data[line.len - 1], '\n');
     assert_int_equal(fj_record_parse(line.data, line.len - 1, &back), FAJIT_OK);
     assert_memory_equal(&record, &back, sizeof(back));
+    // Of a template that does not parse.
+    record.digest[0] = '\0';
+    line.len = 0;
+    fj_record_print(&record, &line);
+    assert_int_equal(fj_record_parse(line.data, line.len - 1, &back), FAJIT_OK);
+    assert_string_equal(back.digest, "");
     fj_buf_free(&line);
 }
 
