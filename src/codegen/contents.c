@@ -216,6 +216,29 @@ static int parse_op(struct fj_parse *parse, struct fj_op *op)
     }
 }
 
+// Of the lines of text, and of the expressions of watches. False when memory runs out.
+static bool find_names(struct fj_parse *parse)
+{
+    static const struct fj_line_names none = {.declares = FJ_DECLARES_NOTHING};
+    struct fj_template *tmpl = parse->tmpl;
+    struct fj_buf *lines = &parse->unit->line_names;
+    bool found = true;
+    for (int i = 0; found && i < fj_unit_op_count(parse->unit); i++) {
+        const struct fj_op *op = fj_unit_op(parse->unit, i);
+        struct fj_line_names names;
+        if (op->kind == FJ_OP_WATCH) {
+            struct fj_watch *watch = (struct fj_watch *)tmpl->watches.data + op->watch;
+            found = fj_names_read(&tmpl->names, &tmpl->symbols, watch->value, &watch->names);
+        } else if (op->kind == FJ_OP_TEXT) {
+            while (!lines->failed && lines->len < (size_t)op->line * sizeof(none))
+                fj_buf_append(lines, &none, sizeof(none));
+            found = fj_names_read(&tmpl->names, &tmpl->symbols, op->text, &names);
+            fj_buf_append(lines, &names, sizeof(names));
+        }
+    }
+    return found && !lines->failed;
+}
+
 int fj_parse_contents(struct fj_parse *parse)
 {
     for (int i = 0; i < fj_unit_op_count(parse->unit); i++) {
@@ -225,7 +248,7 @@ int fj_parse_contents(struct fj_parse *parse)
         if (status)
             return status;
     }
-    if (parse->tmpl->pieces.failed || parse->tmpl->watches.failed)
+    if (parse->tmpl->pieces.failed || parse->tmpl->watches.failed || !find_names(parse))
         return fj_err(FAJIT_E_NOMEM, "out of memory while parsing template %s", parse->unit->name);
     return FAJIT_OK;
 }

@@ -3,8 +3,7 @@
 #ifndef FJ_CODEGEN_OUTPUT_H
 #define FJ_CODEGEN_OUTPUT_H
 
-#include "codegen/symbols.h"
-#include "codegen/template.h"
+#include "codegen/program.h"
 
 struct fj_output {
     struct fj_buf text;
@@ -19,6 +18,10 @@ void fj_output_gap(struct fj_output *output);
 void fj_output_lines(struct fj_output *output, const char *text); // the engine's own
 void fj_output_join(struct fj_output *output, const struct fj_output *more);
 void fj_output_align(struct fj_output *output); // trailing comments
+// Takes out the declarations of included files that nothing names: neither lines that stay nor the
+// watches that were met. Text that cannot be taken apart safely stays as it is.
+void fj_output_drop_unused(struct fj_output *output, const struct fj_template *tmpl,
+                           const bool *watched);
 void fj_output_free(struct fj_output *output);
 
 struct fj_output_constant {

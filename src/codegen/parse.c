@@ -427,6 +427,7 @@ void fj_template_free(struct fj_template *tmpl)
         free(tmpl->units[i].name);
         fj_buf_free(&tmpl->units[i].text);
         fj_buf_free(&tmpl->units[i].ops);
+        fj_buf_free(&tmpl->units[i].line_names);
     }
     int tunes = (int)(tmpl->tunes.len / sizeof(struct fj_tune_line));
     for (int i = 0; i < tunes; i++)
@@ -436,6 +437,7 @@ void fj_template_free(struct fj_template *tmpl)
     fj_buf_free(&tmpl->pieces);
     fj_buf_free(&tmpl->watches);
     fj_buf_free(&tmpl->tunes);
+    fj_names_free(&tmpl->names);
     free((char *)tmpl->override_dir);
     free(tmpl);
 }

@@ -3,6 +3,7 @@
 #define FJ_CODEGEN_PROGRAM_H
 
 #include "codegen/expr.h"
+#include "codegen/names.h"
 #include "codegen/symbols.h"
 #include "codegen/template.h"
 
@@ -49,12 +50,14 @@ struct fj_watch {
     int rows, cols; // expressions
     int counts[FJ_WATCH_DIMS], n_counts;
     int pitch; // -1: registers
+    struct fj_line_names names;
 };
 
 struct fj_unit {
     char *name; // "lib/mma.cuh"
     struct fj_buf text;
-    struct fj_buf ops; // of struct fj_op
+    struct fj_buf ops;        // of struct fj_op
+    struct fj_buf line_names; // of struct fj_line_names, by line; 0 is not used
 };
 
 #define FJ_UNITS_MAX 64
@@ -68,6 +71,7 @@ struct fj_template {
     struct fj_buf pieces;  // of struct fj_piece
     struct fj_buf watches; // of struct fj_watch
     struct fj_buf tunes;   // of struct fj_tune_line
+    struct fj_names names;
 
     const char *override_dir; // owned; NULL: none
     struct fj_template *next; // in the process's list

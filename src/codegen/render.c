@@ -15,6 +15,7 @@ struct render {
     bool pasted[FJ_UNITS_MAX];
     struct fj_output intro, body; // comments before //@prelude; everything after it
     struct fj_buf line;
+    bool *watched; // by watch: met, whether it is kept or not
     bool in_body;
     bool shifted; // inside the parameter list of a kernel whose name took a line of its own
     int64_t steps;
@@ -201,6 +202,9 @@ static int run_text(struct render *r, const struct fj_unit *unit, const struct f
 static int run_watch(struct render *r, const struct fj_unit *unit, const struct fj_op *op)
 {
     const struct fj_watch *watch = fj_template_watch(r->tmpl, op->watch);
+    r->watched[op->watch] = true;
+    if (!r->params->watches)
+        return FAJIT_OK;
     fj_buf_clear(&r->line);
     int status = fj_watch_render(r->tmpl, watch, r->values, &r->line);
     if (!status)
@@ -241,8 +245,9 @@ static int turn_loop(struct render *r, const struct fj_op *head, int head_pc, st
     return head_pc + 1;
 }
 
-static int run_include(struct render *r, const struct fj_op *op)
+static int run_include(struct render *r, const struct fj_unit *unit, const struct fj_op *op)
 {
+    (void)unit;
     if (r->pasted[op->unit])
         return FAJIT_OK;
     fj_output_gap(&r->body);
@@ -261,28 +266,10 @@ static int run_let(struct render *r, const struct fj_unit *unit, const struct fj
 }
 
 // Operations that only go on to the next one.
-static int run_plain(struct render *r, const struct fj_unit *unit, const struct fj_op *op)
-{
-    switch (op->kind) {
-    case FJ_OP_TEXT:
-        return run_text(r, unit, op);
-    case FJ_OP_DECLARE:
-        return run_declare(r, unit, op);
-    case FJ_OP_REQUIRE:
-        return run_require(r, unit, op);
-    case FJ_OP_INCLUDE:
-        return run_include(r, op);
-    case FJ_OP_LET:
-        return run_let(r, unit, op);
-    case FJ_OP_WATCH:
-        return r->params->watches ? run_watch(r, unit, op) : FAJIT_OK;
-    case FJ_OP_PRELUDE:
-        r->in_body = true;
-        return FAJIT_OK;
-    default: // FJ_OP_END
-        return FAJIT_OK;
-    }
-}
+static int (*const run_plain[])(struct render *, const struct fj_unit *, const struct fj_op *) = {
+    [FJ_OP_TEXT] = run_text,       [FJ_OP_DECLARE] = run_declare, [FJ_OP_REQUIRE] = run_require,
+    [FJ_OP_INCLUDE] = run_include, [FJ_OP_LET] = run_let,         [FJ_OP_WATCH] = run_watch,
+};
 
 static int run_unit(struct render *r, int index)
 {
@@ -317,8 +304,15 @@ static int run_unit(struct render *r, int index)
             pc = turn_loop(r, head, op->target - 1, &loops[depth - 1]);
             depth -= pc == head->target;
             break;
+        case FJ_OP_PRELUDE:
+            r->in_body = true;
+            pc++;
+            break;
+        case FJ_OP_END:
+            pc++;
+            break;
         default:
-            status = run_plain(r, unit, op);
+            status = run_plain[op->kind](r, unit, op);
             pc++;
             break;
         }
@@ -354,6 +348,7 @@ static void add_constants(struct render *r, struct fj_output *output)
 static int assemble(struct render *r, struct fj_rendering *ret_rendering)
 {
     struct fj_output output = {0};
+    fj_output_drop_unused(&r->body, r->tmpl, r->watched);
     if (r->params->heading)
         fj_output_lines(&output, r->params->heading);
     if (output.text.len && r->intro.text.len)
@@ -392,7 +387,8 @@ static int begin(struct render *r, const struct fj_template *tmpl,
     *r = (struct render){.tmpl = tmpl, .params = params};
     r->values = calloc(n, sizeof(*r->values));
     r->live = calloc(n, sizeof(*r->live));
-    if (!r->values || !r->live)
+    r->watched = calloc(tmpl->watches.len / sizeof(struct fj_watch) + 1, sizeof(*r->watched));
+    if (!r->values || !r->live || !r->watched)
         return fj_err(FAJIT_E_NOMEM, "out of memory while rendering %s", tmpl->units[0].name);
     return set_params(r);
 }
@@ -402,6 +398,7 @@ static int end(struct render *r, int status)
     fj_output_free(&r->intro);
     fj_output_free(&r->body);
     fj_buf_free(&r->line);
+    free(r->watched);
     free(r->values);
     free(r->live);
     return status;

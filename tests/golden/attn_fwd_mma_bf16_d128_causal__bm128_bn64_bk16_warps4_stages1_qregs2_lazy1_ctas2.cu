@@ -33,7 +33,6 @@ constexpr int kSmemBytes = 69632; // dynamic shared memory of one CTA
 using uint16 = unsigned short;
 using uint32 = unsigned int;
 using int64 = long long;
-using uint64 = unsigned long long;
 
 #define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
 
@@ -49,19 +48,6 @@ struct Strides {
 struct element {
     uint16 bits;
 };
-
-__device__ __forceinline__ float to_f32(element x)
-{
-    return __uint_as_float(uint32(x.bits) << 16);
-}
-
-// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
-__device__ __forceinline__ element to_element(float x)
-{
-    const uint32 bits = __float_as_uint(x);
-    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
-}
 
 // 2^x, to 2 units in the last place; 2^-inf = 0.
 __device__ __forceinline__ float exp2_fast(float x)
@@ -80,12 +66,6 @@ __device__ __forceinline__ int visible_keys(int row, int len_q, int len_k)
 {
     // The last query sees the last key: the diagonal is shifted by len_k - len_q.
     return max(0, min(len_k, row + 1 + len_k - len_q));
-}
-
-// A length read from device memory is not to be trusted with our address arithmetic.
-__device__ __forceinline__ int clamp_length(int length, int limit)
-{
-    return max(0, min(length, limit));
 }
 
 // Where the results of one head go.

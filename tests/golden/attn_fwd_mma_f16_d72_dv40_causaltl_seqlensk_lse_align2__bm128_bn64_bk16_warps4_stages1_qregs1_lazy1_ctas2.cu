@@ -34,7 +34,6 @@ constexpr int kSmemBytes = 40960; // dynamic shared memory of one CTA
 using uint16 = unsigned short;
 using uint32 = unsigned int;
 using int64 = long long;
-using uint64 = unsigned long long;
 
 #define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
 
@@ -50,20 +49,6 @@ struct Strides {
 struct element {
     uint16 bits;
 };
-
-__device__ __forceinline__ float to_f32(element x)
-{
-    float wide;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
-    return wide;
-}
-
-__device__ __forceinline__ element to_element(float x) // rounds to nearest even
-{
-    element narrow;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(x));
-    return narrow;
-}
 
 // 2^x, to 2 units in the last place; 2^-inf = 0.
 __device__ __forceinline__ float exp2_fast(float x)

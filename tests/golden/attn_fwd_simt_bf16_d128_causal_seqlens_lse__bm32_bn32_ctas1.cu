@@ -36,7 +36,6 @@ constexpr int kSmemBytes = 54784; // dynamic shared memory of one CTA
 using uint16 = unsigned short;
 using uint32 = unsigned int;
 using int64 = long long;
-using uint64 = unsigned long long;
 
 #define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
 
@@ -64,14 +63,6 @@ __device__ __forceinline__ element to_element(float x)
     const uint32 bits = __float_as_uint(x);
     const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
-}
-
-// 2^x, to 2 units in the last place; 2^-inf = 0.
-__device__ __forceinline__ float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 // What every attention kernel agrees on: which keys a query sees, which tile a CTA works on.

@@ -24,10 +24,7 @@ constexpr int kThreads = 256;     // per CTA, a 16 x 16 grid
 constexpr int kSmemBytes = 68608; // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
-using uint16 = unsigned short;
-using uint32 = unsigned int;
 using int64 = long long;
-using uint64 = unsigned long long;
 
 #define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
 
@@ -51,14 +48,6 @@ __device__ __forceinline__ element to_element(float x)
     return x;
 }
 
-// 2^x, to 2 units in the last place; 2^-inf = 0.
-__device__ __forceinline__ float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 // What every attention kernel agrees on: which keys a query sees, which tile a CTA works on.
 
 constexpr float kLog2E = 1.4426950408889634f; // exp(x) = exp2(x * log2(e)): the GPU has exp2
@@ -68,12 +57,6 @@ __device__ __forceinline__ int visible_keys(int row, int len_q, int len_k)
 {
     // The last query sees the last key: the diagonal is shifted by len_k - len_q.
     return max(0, min(len_k, row + 1 + len_k - len_q));
-}
-
-// A length read from device memory is not to be trusted with our address arithmetic.
-__device__ __forceinline__ int clamp_length(int length, int limit)
-{
-    return max(0, min(length, limit));
 }
 
 // Where the results of one head go.

@@ -74,19 +74,6 @@ struct element {
     uint16 bits;
 };
 
-__device__ __forceinline__ float to_f32(element x)
-{
-    return __uint_as_float(uint32(x.bits) << 16);
-}
-
-// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
-__device__ __forceinline__ element to_element(float x)
-{
-    const uint32 bits = __float_as_uint(x);
-    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
-}
-
 // 2^x, to 2 units in the last place; 2^-inf = 0.
 __device__ __forceinline__ float exp2_fast(float x)
 {
@@ -464,11 +451,6 @@ __device__ __forceinline__ void wgmma_rs(float (&d)[64], const uint32 *a, uint32
 // clang-format on
 
 // Ordinary accesses to shared memory by address.
-
-__device__ __forceinline__ void store_shared(uint32 address, int value)
-{
-    asm volatile("st.shared.s32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
-}
 
 __device__ __forceinline__ int load_shared(uint32 address)
 {

@@ -68,19 +68,6 @@ struct element {
     uint16 bits;
 };
 
-__device__ __forceinline__ float to_f32(element x)
-{
-    return __uint_as_float(uint32(x.bits) << 16);
-}
-
-// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
-__device__ __forceinline__ element to_element(float x)
-{
-    const uint32 bits = __float_as_uint(x);
-    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
-}
-
 // 2^x, to 2 units in the last place; 2^-inf = 0.
 __device__ __forceinline__ float exp2_fast(float x)
 {
@@ -98,12 +85,6 @@ constexpr float kLn2 = 0.6931471805599453f;   // ln(x) = log2(x) * ln(2)
 __device__ __forceinline__ int visible_keys(int row, int len_q, int len_k)
 {
     return len_k;
-}
-
-// A length read from device memory is not to be trusted with our address arithmetic.
-__device__ __forceinline__ int clamp_length(int length, int limit)
-{
-    return max(0, min(length, limit));
 }
 
 // Hand-over of shared memory between warps, warpgroups and the copy engine (sm_90). Addresses of
@@ -202,13 +183,6 @@ __device__ __forceinline__ void named_barrier_sync(int id, int threads)
 __device__ __forceinline__ void named_barrier_arrive(int id, int threads)
 {
     asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
-// fence.proxy.async: orders this thread's ordinary shared-memory accesses before those that wgmma
-// and the copy engine make after the next barrier.
-__device__ __forceinline__ void fence_proxy_async()
-{
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 // setmaxnreg: a warpgroup returns registers to the CTA's pool, or waits until it can take more.
@@ -411,8 +385,6 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[64], uint32 a, uint32 b, int
 }
 
 // clang-format on
-
-// Ordinary accesses to shared memory by address.
 
 // The order in which tiles of query rows are worked on.
 struct TilePlace {

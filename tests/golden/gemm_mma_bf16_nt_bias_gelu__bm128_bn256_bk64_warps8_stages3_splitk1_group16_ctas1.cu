@@ -33,43 +33,11 @@ constexpr int kSmemBytes = 165888; // dynamic shared memory of one CTA
 using uint16 = unsigned short;
 using uint32 = unsigned int;
 using int64 = long long;
-using uint64 = unsigned long long;
-
-#define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
-
-// Strides of a (batch, head, seq, dim) view in elements; dim is contiguous. 64 bits, since
-// batch * heads * seq * dim passes 2^31 for tensors people do use.
-struct Strides {
-    int64 batch;
-    int64 head;
-    int64 seq;
-};
 
 // bf16: the upper half of an fp32.
 struct element {
     uint16 bits;
 };
-
-__device__ __forceinline__ float to_f32(element x)
-{
-    return __uint_as_float(uint32(x.bits) << 16);
-}
-
-// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
-__device__ __forceinline__ element to_element(float x)
-{
-    const uint32 bits = __float_as_uint(x);
-    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
-}
-
-// 2^x, to 2 units in the last place; 2^-inf = 0.
-__device__ __forceinline__ float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 
 // The last step of every matrix product: what happens to a sum before it is an element of C.
 
@@ -176,14 +144,6 @@ __device__ __forceinline__ void mma_16x8x16(float *c, const uint32 (&a)[4], uint
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Two fp32 rounded to 16 bits in one register, `low` in the lower half.
-__device__ __forceinline__ uint32 pack(float low, float high)
-{
-    uint32 packed;
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
-    return packed;
-}
-
 __device__ __forceinline__ uint32 smem_address(const void *pointer)
 {
     return uint32(__cvta_generic_to_shared(pointer));
@@ -194,15 +154,6 @@ __device__ __forceinline__ uint32 smem_address(const void *pointer)
 __device__ __forceinline__ void ldmatrix_x4(uint32 (&r)[4], uint32 address)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(address)
-                 : "memory");
-}
-
-// The same, each tile transposed: rows 2t 2t+1, column g.
-__device__ __forceinline__ void ldmatrix_x4_trans(uint32 (&r)[4], uint32 address)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(address)
                  : "memory");

@@ -30,49 +30,14 @@ constexpr int kThreads = 256;     // per CTA
 constexpr int kSmemBytes = 75776; // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
-using uint16 = unsigned short;
 using uint32 = unsigned int;
 using int64 = long long;
-using uint64 = unsigned long long;
-
-#define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
-
-// Strides of a (batch, head, seq, dim) view in elements; dim is contiguous. 64 bits, since
-// batch * heads * seq * dim passes 2^31 for tensors people do use.
-struct Strides {
-    int64 batch;
-    int64 head;
-    int64 seq;
-};
 
 using element = float;
-
-__device__ __forceinline__ float to_f32(element x)
-{
-    return x;
-}
-
-__device__ __forceinline__ element to_element(float x)
-{
-    return x;
-}
-
-// 2^x, to 2 units in the last place; 2^-inf = 0.
-__device__ __forceinline__ float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 
 // The last step of every matrix product: what happens to a sum before it is an element of C.
 
 using out_element = float; // an element of C
-
-__device__ __forceinline__ float out_to_f32(out_element x)
-{
-    return x;
-}
 
 __device__ __forceinline__ out_element to_out(float x)
 {

@@ -52,42 +52,6 @@ using uint32 = unsigned int;
 using int64 = long long;
 using uint64 = unsigned long long;
 
-#define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
-
-// Strides of a (batch, head, seq, dim) view in elements; dim is contiguous. 64 bits, since
-// batch * heads * seq * dim passes 2^31 for tensors people do use.
-struct Strides {
-    int64 batch;
-    int64 head;
-    int64 seq;
-};
-
-// bf16: the upper half of an fp32.
-struct element {
-    uint16 bits;
-};
-
-__device__ __forceinline__ float to_f32(element x)
-{
-    return __uint_as_float(uint32(x.bits) << 16);
-}
-
-// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
-__device__ __forceinline__ element to_element(float x)
-{
-    const uint32 bits = __float_as_uint(x);
-    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
-}
-
-// 2^x, to 2 units in the last place; 2^-inf = 0.
-__device__ __forceinline__ float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 // The last step of every matrix product: what happens to a sum before it is an element of C.
 
 // An element of C: bf16, the upper half of an fp32.
@@ -98,14 +62,6 @@ struct out_element {
 __device__ __forceinline__ float out_to_f32(out_element x)
 {
     return __uint_as_float(uint32(x.bits) << 16);
-}
-
-// Rounds to nearest even in integer arithmetic, so that it works before sm_80 too.
-__device__ __forceinline__ out_element to_out(float x)
-{
-    const uint32 bits = __float_as_uint(x);
-    const uint32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return out_element{uint16(x != x ? 0x7fff : rounded)}; // a NaN must not round to infinity
 }
 
 struct Epilogue {
@@ -136,22 +92,6 @@ struct Output {
     int m;
     int n;
 };
-
-// Two neighbouring elements of a row of C, the left one in an even column.
-__device__ __forceinline__ void store_pair(const Epilogue &e, const Output &out, int row,
-                                           int column, float left, float right)
-{
-    if (row >= out.m || column >= out.n)
-        return;
-    out_element *const c = out.data + row * out.stride + column;
-    const out_element first = to_out(epilogue(e, left, c, column));
-    if (column + 1 == out.n) {
-        *c = first;
-        return;
-    }
-    const out_element second = to_out(epilogue(e, right, c + 1, column + 1));
-    *reinterpret_cast<uint32 *>(c) = first.bits | uint32(second.bits) << 16;
-}
 
 // Hand-over of shared memory between warps, warpgroups and the copy engine (sm_90). Addresses of
 // shared memory are 32-bit offsets in its window, as the instructions take them.
@@ -795,27 +735,6 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
 
 // How a warpgroup's sums leave gemm_sm90: [64, block_n] fp32 in the accumulator layout of
 // lib/wgmma.cuh.
-
-// The sum of one element of C.
-__device__ __forceinline__ void store_element(const Epilogue &e, const Output &out, int row,
-                                              int column, float sum)
-{
-    if (row >= out.m || column >= out.n)
-        return;
-    out_element *const c = out.data + row * out.stride + column;
-    *c = to_out(epilogue(e, sum, c, column));
-}
-
-// Four sums of a thread, those of 8 columns of the tile: two pairs, 8 rows apart. `row` and
-// `column` are those of the first, in the tile's terms.
-__device__ __forceinline__ void store_four(const Epilogue &e, const Output &out, int row,
-                                           int column, const float *sums)
-{
-    store_element(e, out, column, row, sums[0]);
-    store_element(e, out, column + 1, row, sums[1]);
-    store_element(e, out, column, row + 8, sums[2]);
-    store_element(e, out, column + 1, row + 8, sums[3]);
-}
 
 // Results on their way to shared memory (sm_90).
 

@@ -43,51 +43,9 @@ using uint32 = unsigned int;
 using int64 = long long;
 using uint64 = unsigned long long;
 
-#define INFINITY __int_as_float(0x7f800000) // as <math.h> would define it
-
-// Strides of a (batch, head, seq, dim) view in elements; dim is contiguous. 64 bits, since
-// batch * heads * seq * dim passes 2^31 for tensors people do use.
-struct Strides {
-    int64 batch;
-    int64 head;
-    int64 seq;
-};
-
-// fp16 (IEEE binary16).
-struct element {
-    uint16 bits;
-};
-
-__device__ __forceinline__ float to_f32(element x)
-{
-    float wide;
-    asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
-    return wide;
-}
-
-__device__ __forceinline__ element to_element(float x) // rounds to nearest even
-{
-    element narrow;
-    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(x));
-    return narrow;
-}
-
-// 2^x, to 2 units in the last place; 2^-inf = 0.
-__device__ __forceinline__ float exp2_fast(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 // The last step of every matrix product: what happens to a sum before it is an element of C.
 
 using out_element = float; // an element of C
-
-__device__ __forceinline__ float out_to_f32(out_element x)
-{
-    return x;
-}
 
 __device__ __forceinline__ out_element to_out(float x)
 {
@@ -233,13 +191,6 @@ __device__ __forceinline__ void named_barrier_sync(int id, int threads)
 __device__ __forceinline__ void named_barrier_arrive(int id, int threads)
 {
     asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
-// fence.proxy.async: orders this thread's ordinary shared-memory accesses before those that wgmma
-// and the copy engine make after the next barrier.
-__device__ __forceinline__ void fence_proxy_async()
-{
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
 // setmaxnreg: a warpgroup returns registers to the CTA's pool, or waits until it can take more.
