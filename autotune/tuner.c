@@ -1,43 +1,20 @@
-#include "autotune/tuner.h"
+#include "autotune/tuner_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "autotune/trial.h"
 #include "base/thread.h"
 #include "cuda/timing.h"
 
 #define DEFAULT_BUDGET_US 30e6
 #define WAVES_MAX 5
 
-// A candidate on its way: compiled by a pool thread, then loaded and bound by the searching one.
-struct contender {
-    struct fj_kernel *kernel;
-    struct fj_launch *launches; // one per set of the trial; NULL until it is loaded
-    bool recorded;
-};
-
-struct tuner {
-    struct fj_jit *jit;
-    struct fj_tune *tune;
-    const struct fj_tuner_params *params;
-    struct fj_candidates candidates;
-    struct contender *contenders;
-    struct fj_trial *trial;
-    struct fj_search_result search;
-    bool cancelled, unsaved;
-    double start_us, default_us;
-    struct fj_choice rules;  // what runs without tuning
-    struct fj_choice *tried; // in earlier waves
-    int tried_count;
-};
-
 // --- What the search asks for -----------------------------------------------------------------
 
 static int compile(void *user, int i, struct fj_search_facts *ret_facts)
 {
-    struct tuner *t = user;
+    struct fj_tuner *t = user;
     struct fj_kernel *kernel;
     double start = fj_now_us();
     int err = fj_jit_make(t->jit, &t->candidates.items[i].choice, &kernel);
@@ -50,7 +27,7 @@ static int compile(void *user, int i, struct fj_search_facts *ret_facts)
     return FAJIT_OK;
 }
 
-static int load(struct tuner *t, struct contender *c)
+static int load(struct fj_tuner *t, struct fj_contender *c)
 {
     if (c->launches)
         return FAJIT_OK;
@@ -75,7 +52,7 @@ static int load(struct tuner *t, struct contender *c)
 struct timed {
     const struct fj_jit *jit;
     struct fj_trial *trial;
-    struct contender *contender;
+    struct fj_contender *contender;
 };
 
 static int launch_timed(void *user, CUstream stream)
@@ -87,41 +64,10 @@ static int launch_timed(void *user, CUstream stream)
                          &timed->contender->launches[trial->turn], stream);
 }
 
-static void nvrtc_text(const struct fj_kernel *kernel, char ret[16])
-{
-    ret[0] = '\0';
-    if (kernel)
-        snprintf(ret, 16, "%.*s", (int)strcspn(kernel->nvrtc, " "), kernel->nvrtc);
-}
-
-static void keep(struct tuner *t, const struct fj_record *made)
-{
-    if (fj_tune_keep(t->tune, made, 1) == FAJIT_OK || t->unsaved)
-        return;
-    t->unsaved = true; // said once
-    fj_log(&t->jit->log, FAJIT_LOG_WARN, "tuning results are not saved: %s", fj_err_text());
-}
-
-// Should the kernel hang, the process is killed, and the next search must know what over: a line
-// before the first launch, and one after it.
-static void announce(struct tuner *t, int i, enum fj_verdict verdict, double us)
-{
-    struct fj_record made;
-    char nvrtc[16];
-    if (t->candidates.items[i].ran)
-        return;
-    nvrtc_text(t->contenders[i].kernel, nvrtc);
-    fj_tune_stamp(t->tune, &t->candidates.items[i].choice, nvrtc, &made);
-    made.verdict = verdict;
-    made.median_us = made.p25_us = made.p75_us = us;
-    made.samples = us > 0;
-    keep(t, &made);
-}
-
 static int time_one(void *user, int i, int samples, double *ret_us)
 {
-    struct tuner *t = user;
-    struct contender *c = &t->contenders[i];
+    struct fj_tuner *t = user;
+    struct fj_contender *c = &t->contenders[i];
     struct timed timed = {t->jit, t->trial, c};
     struct fj_timing timing;
     bool is_new = !c->launches;
@@ -129,7 +75,7 @@ static int time_one(void *user, int i, int samples, double *ret_us)
     if (err)
         return err;
     if (is_new)
-        announce(t, i, FJ_VERDICT_TRYING, 0);
+        fj_tuner_announce(t, i, FJ_VERDICT_TRYING, 0);
     const struct fj_timing_params params = {
         .repeats = samples,
         .warmups = is_new ? 1 : 0,
@@ -138,48 +84,23 @@ static int time_one(void *user, int i, int samples, double *ret_us)
     };
     err = fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
     if (is_new && err == 0)
-        announce(t, i, FJ_VERDICT_UNCHECKED, timing.median_us);
+        fj_tuner_announce(t, i, FJ_VERDICT_UNCHECKED, timing.median_us);
     return err;
 }
 
 static int check(void *user, int i)
 {
-    struct tuner *t = user;
+    struct fj_tuner *t = user;
     int err = load(t, &t->contenders[i]);
     return err ? err : fj_trial_check(t->trial, t->contenders[i].kernel, t->contenders[i].launches);
 }
 
-static void fill_record(struct tuner *t, int i, struct fj_record *ret)
-{
-    const struct fj_search_entry *entry = &t->search.entries[i];
-    char nvrtc[16];
-    nvrtc_text(t->contenders[i].kernel, nvrtc);
-    fj_tune_stamp(t->tune, &t->candidates.items[i].choice, nvrtc, ret);
-    const bool unchecked = entry->verdict == FJ_VERDICT_TIMED && !entry->checked;
-    ret->verdict = unchecked ? FJ_VERDICT_UNCHECKED : entry->verdict;
-    ret->median_us = entry->median_us;
-    ret->p25_us = entry->p25_us;
-    ret->p75_us = entry->p75_us;
-    ret->samples = entry->timed ? entry->samples : 0;
-}
-
-static void record(struct tuner *t, int i)
-{
-    const struct fj_search_entry *entry = &t->search.entries[i];
-    struct fj_record made;
-    if (!entry->timed && entry->verdict <= FJ_VERDICT_TIMED)
-        return; // never tried: nothing is known
-    fill_record(t, i, &made);
-    t->contenders[i].recorded = true;
-    keep(t, &made);
-}
-
 static void drop(void *user, int i)
 {
-    struct tuner *t = user;
-    struct contender *c = &t->contenders[i];
+    struct fj_tuner *t = user;
+    struct fj_contender *c = &t->contenders[i];
     if (!c->recorded)
-        record(t, i);
+        fj_tuner_record(t, i);
     fj_jit_drop(t->jit, c->kernel);
     free(c->launches);
     c->kernel = NULL;
@@ -188,17 +109,17 @@ static void drop(void *user, int i)
 
 static bool cancelled(void *user)
 {
-    return ((struct tuner *)user)->cancelled;
+    return ((struct fj_tuner *)user)->cancelled;
 }
 
-static double budget_us(const struct tuner *t)
+static double budget_us(const struct fj_tuner *t)
 {
     return t->params->budget_us > 0 ? t->params->budget_us : DEFAULT_BUDGET_US;
 }
 
 static void progress(void *user, const struct fj_search_progress *wave)
 {
-    struct tuner *t = user;
+    struct fj_tuner *t = user;
     struct fj_search_progress all = *wave, *progress = &all;
     all.elapsed_us = fj_now_us() - t->start_us;
     all.budget_us = budget_us(t);
@@ -235,10 +156,10 @@ static const struct fj_search_ops ops = {
 
 static enum fj_past past(void *user, const struct fj_choice *choice)
 {
-    return fj_tune_past(((struct tuner *)user)->tune, choice);
+    return fj_tune_past(((struct fj_tuner *)user)->tune, choice);
 }
 
-static struct fj_prune_params prune_params(struct tuner *t, const struct fj_choice *first)
+static struct fj_prune_params prune_params(struct fj_tuner *t, const struct fj_choice *first)
 {
     return (struct fj_prune_params){
         .classes = fj_kernel_classes,
@@ -253,7 +174,7 @@ static struct fj_prune_params prune_params(struct tuner *t, const struct fj_choi
 }
 
 // Index 0: what would run without records.
-static int find_candidates(struct tuner *t, const struct fj_problem *problem)
+static int find_candidates(struct fj_tuner *t, const struct fj_problem *problem)
 {
     struct fj_found found;
     int err = fj_tune_choose_by_rules(t->tune, problem, &t->rules, &found);
@@ -267,7 +188,7 @@ static int find_candidates(struct tuner *t, const struct fj_problem *problem)
 }
 
 // Index 0: what won so far. What runs without tuning is among them, to be beaten at the same hour.
-static int find_neighbours(struct tuner *t, const struct fj_problem *problem,
+static int find_neighbours(struct fj_tuner *t, const struct fj_problem *problem,
                            const struct fj_choice *best)
 {
     struct fj_prune_params params = prune_params(t, best);
@@ -276,7 +197,7 @@ static int find_neighbours(struct tuner *t, const struct fj_problem *problem,
 
 // --- Waves ------------------------------------------------------------------------------------
 
-static int search(struct tuner *t)
+static int search(struct fj_tuner *t)
 {
     double left_us = budget_us(t) - (fj_now_us() - t->start_us);
     const struct fj_search_params params = {
@@ -290,7 +211,7 @@ static int search(struct tuner *t)
     return fj_search(&ops, t, &params, &t->search);
 }
 
-static void take_result(struct tuner *t, struct fj_tuner_result *ret)
+static void take_result(struct fj_tuner *t, struct fj_tuner_result *ret)
 {
     const struct fj_search_result *s = &t->search;
     ret->candidates += t->candidates.count;
@@ -311,19 +232,7 @@ static void take_result(struct tuner *t, struct fj_tuner_result *ret)
     ret->p75_us = s->entries[s->best].p75_us;
 }
 
-// Whoever won this wave is called best only when all waves are over.
-static void record_wave(struct tuner *t)
-{
-    for (int i = 0; t->search.entries && i < t->candidates.count; i++) {
-        struct fj_search_entry *entry = &t->search.entries[i];
-        if (entry->verdict == FJ_VERDICT_BEST)
-            entry->verdict = FJ_VERDICT_TIMED;
-        if (!t->contenders[i].recorded)
-            record(t, i);
-    }
-}
-
-static void remember_wave(struct tuner *t)
+static void remember_wave(struct fj_tuner *t)
 {
     int count = t->tried_count + t->candidates.count;
     struct fj_choice *tried = realloc(t->tried, (size_t)count * sizeof(*tried));
@@ -335,7 +244,7 @@ static void remember_wave(struct tuner *t)
     t->tried_count = count;
 }
 
-static void end_wave(struct tuner *t)
+static void end_wave(struct fj_tuner *t)
 {
     for (int i = 0; t->contenders && i < t->candidates.count; i++) {
         fj_jit_drop(t->jit, t->contenders[i].kernel);
@@ -348,7 +257,7 @@ static void end_wave(struct tuner *t)
 }
 
 // Puts the configuration that took the context with it into the sentence.
-static int name_culprit(const struct tuner *t, int err)
+static int name_culprit(const struct fj_tuner *t, int err)
 {
     struct fj_buf config = {0};
     if (err != FAJIT_E_CONTEXT_LOST || t->search.lost < 0)
@@ -360,7 +269,7 @@ static int name_culprit(const struct tuner *t, int err)
     return err;
 }
 
-static void take_default(struct tuner *t)
+static void take_default(struct fj_tuner *t)
 {
     for (int i = 0; t->search.entries && i < t->candidates.count; i++) {
         const struct fj_search_entry *entry = &t->search.entries[i];
@@ -370,11 +279,11 @@ static void take_default(struct tuner *t)
     }
 }
 
-static int run_wave(struct tuner *t, struct fj_tuner_result *result)
+static int run_wave(struct fj_tuner *t, struct fj_tuner_result *result)
 {
     int err = search(t);
     take_default(t);
-    record_wave(t);
+    fj_tuner_record_wave(t);
     take_result(t, result);
     remember_wave(t);
     err = name_culprit(t, err);
@@ -383,7 +292,7 @@ static int run_wave(struct tuner *t, struct fj_tuner_result *result)
 }
 
 // Tiles first, then what is next to the winner, as long as that wins.
-static int run(struct tuner *t, const struct fj_problem *problem, struct fj_tuner_result *result)
+static int run(struct fj_tuner *t, const struct fj_problem *problem, struct fj_tuner_result *result)
 {
     int err = find_candidates(t, problem);
     if (err == 0)
@@ -406,32 +315,10 @@ static int run(struct tuner *t, const struct fj_problem *problem, struct fj_tune
     return err;
 }
 
-// --- The end ----------------------------------------------------------------------------------
-
-// "best" says that the search was allowed to end, and that everything was allowed to win.
-static void record_best(struct tuner *t, const struct fj_problem *problem,
-                        const struct fj_tuner_result *result)
-{
-    const struct fj_nvrtc *nvrtc = atomic_load(&t->jit->nvrtc);
-    struct fj_record made;
-    char version[16] = "";
-    if (!result->found || !result->finished || !fj_tuner_is_open(problem))
-        return;
-    if (nvrtc)
-        snprintf(version, sizeof(version), "%d.%d", nvrtc->major, nvrtc->minor);
-    fj_tune_stamp(t->tune, &result->choice, version, &made);
-    made.verdict = FJ_VERDICT_BEST;
-    made.median_us = result->median_us;
-    made.p25_us = result->p25_us;
-    made.p75_us = result->p75_us;
-    made.samples = FJ_THOROUGH_SAMPLES;
-    keep(t, &made);
-}
-
 int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_problem *problem,
                  const struct fj_tuner_params *params, struct fj_tuner_result *ret_result)
 {
-    struct tuner t = {.jit = jit, .tune = tune, .params = params, .start_us = fj_now_us()};
+    struct fj_tuner t = {.jit = jit, .tune = tune, .params = params, .start_us = fj_now_us()};
     *ret_result = (struct fj_tuner_result){0};
     int err = fj_tuner_check_sizes(problem);
     if (err == 0 && !jit->has_device)
@@ -440,7 +327,7 @@ int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_probl
         return err;
     fj_tune_enter(tune);
     err = run(&t, problem, ret_result);
-    record_best(&t, problem, ret_result);
+    fj_tuner_record_best(&t, problem, ret_result);
     ret_result->default_us = t.default_us;
     ret_result->unsaved = t.unsaved;
     ret_result->elapsed_us = fj_now_us() - t.start_us;
