@@ -143,6 +143,8 @@ void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
                        ? fmax(tiles.ctas / (sms * share), 1)
                        : ceil(per_sm / share);
     double clocks = turns * (tiles.blocks * block_clocks(choice, gpu, share) + CTA_CLOCKS);
-    model.predicted_us = fmax(clocks / mhz, model.memory_us) + LAUNCH_US;
+    model.predicted_us = choice->kernel->predict_us
+                             ? choice->kernel->predict_us(choice, gpu)
+                             : fmax(clocks / mhz, model.memory_us) + LAUNCH_US;
     *ret_model = model;
 }

@@ -1,5 +1,6 @@
 // templates/gemm_sm90.cu: matrix product on Hopper, by TMA and wgmma.
 #include "kernels/gemm_sm90.h"
+#include "kernels/gemm_sm90_model.h"
 
 #define BLOCK_K FJ_GEMM_SM90_BLOCK_K
 // Clusters that share one tile along k under streamk, at most: one adds up what the others leave.
@@ -299,4 +300,5 @@ const struct fj_kernel_class fj_class_gemm_sm90 = {
     .cost = fj_gemm_cost,
     .workspace_bytes = workspace_bytes,
     .bind = bind,
+    .predict_us = fj_gemm_sm90_predict_us,
 };

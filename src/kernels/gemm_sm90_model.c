@@ -30,6 +30,7 @@ static int64_t div_up(int64_t a, int64_t b)
 
 // What the model below knows of a Hopper GPU, in clocks of an SM. Fitted to some 1500 timings of 50
 // shapes on an H200 (tests/notes/gemm_sm90.md).
+#define CLOCK_MHZ 1785          // should the driver not tell
 #define CLOCKS_LAUNCH 7700      // of a launch that does next to nothing
 #define CLOCKS_TILE 910         // of a tile, beside its steps, ..
 #define CLOCKS_AREA 0.058       // .. and for each of its elements
@@ -128,4 +129,15 @@ void fj_gemm_sm90_choose_tile(const struct fj_gpu *gpu, struct fj_choice *choice
     fj_gemm_default(config, FJ_KNOB_cluster, best.cluster);
     fj_gemm_default(config, FJ_KNOB_clustern, best.clustern);
     fj_gemm_default(config, FJ_KNOB_splitk, best.splitk);
+}
+
+double fj_gemm_sm90_predict_us(const struct fj_choice *choice, const struct fj_gpu *gpu)
+{
+    const struct fj_choice computed = fj_gemm_sm90_computed(choice);
+    const struct fj_config *config = &computed.config;
+    const struct candidate own = {FJ_CFG(config, bm), FJ_CFG(config, bn), FJ_CFG(config, cluster),
+                                  FJ_CFG(config, clustern), FJ_CFG(config, splitk)};
+    struct fj_gemm_sizes sizes = fj_gemm_sizes(&computed.problem.gemm, FJ_GEMM_SM90_UNKNOWN);
+    const double mhz = gpu->clock_khz > 0 ? gpu->clock_khz / 1e3 : CLOCK_MHZ;
+    return estimate(&own, &sizes, gpu) / mhz;
 }

@@ -7,4 +7,8 @@
 // Sets bm, bn, bk, cluster, clustern and splitk, where they are unset.
 void fj_gemm_sm90_choose_tile(const struct fj_gpu *gpu, struct fj_choice *choice);
 
+// The class's predict_us. Where tiles are shared out along k (streamk) it predicts as if they were
+// not.
+double fj_gemm_sm90_predict_us(const struct fj_choice *choice, const struct fj_gpu *gpu);
+
 #endif

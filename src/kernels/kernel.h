@@ -119,6 +119,10 @@ struct fj_kernel_class {
     // Fills grid, block, args. `ctas_per_sm` is the measured occupancy (at least 1).
     int (*bind)(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
                 const void *args, struct fj_launch *ret_launch);
+
+    // Time of a configuration, for the tuner to rank by; every size is set. NULL: no model of its
+    // own.
+    double (*predict_us)(const struct fj_choice *choice, const struct fj_gpu *gpu);
 };
 
 // NULL-terminated, in order of preference (registry.def).
