@@ -73,7 +73,7 @@ static int threads(const struct fj_choice *choice)
     return 128 + 128 * warpgroups(choice);
 }
 
-static int smem_bytes(const struct fj_choice *choice)
+int fj_attn_sm90_smem_bytes(const struct fj_choice *choice)
 {
     const struct fj_attn *attn = &choice->problem.attn;
     const int row_bytes = PANEL_COLUMNS * 2;
@@ -324,7 +324,7 @@ const struct fj_kernel_class fj_class_attn_fwd_sm90 = {
     .params = params,
     .meaning = meaning,
     .threads = threads,
-    .smem_bytes = smem_bytes,
+    .smem_bytes = fj_attn_sm90_smem_bytes,
     .cost = cost,
     .workspace_bytes = workspace_bytes,
     .bind = bind,

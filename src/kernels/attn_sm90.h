@@ -15,6 +15,7 @@ struct fj_sm90_registers {
 struct fj_sm90_registers fj_attn_sm90_registers(const struct fj_config *config);
 
 // See struct fj_kernel_class.
+int fj_attn_sm90_smem_bytes(const struct fj_choice *choice);
 int fj_attn_sm90_configure(const struct fj_gpu *gpu, struct fj_choice *choice);
 
 #endif

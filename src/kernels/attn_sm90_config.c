@@ -18,29 +18,35 @@ struct fj_sm90_registers fj_attn_sm90_registers(const struct fj_config *config)
     return of[FJ_CFG(config, bm) / FJ_WARPGROUP_ROWS];
 }
 
+enum masks { BOTH, FULL, CAUSAL };
+
 // Default tiles: the first row whose limits hold. Found by sweeps on an H200, see
 // tests/notes/attn_fwd_sm90.md. Short sequences want tiles that start and end quickly, long ones
 // many keys per barrier; above 128 columns O leaves registers for two warpgroups only.
 // clang-format off
 static const struct tile {
-    int head_dim;            // the larger one, up to
-    int rows;                // queries of a tile's head or group, up to; 0: any
-    int seq_k, seq_k_causal; // without and with a causal mask, up to; 0: any
-    int bm, bn, stages, ctas;
-    bool pingpong;
+    int head_dim; // the larger one, up to
+    int rows;     // queries of a tile's head or group, up to; 0: any
+    enum masks masks;
+    int seq_k;    // up to; 0: any
+    int bm, bn, stages, ctas, pingpong, rescale;
 } tile_table[] = {
-    {128, 64,    0,    0,  64,  64, 3, 2, false}, // two CTAs to an SM wait less for memory
-    {256, 64,    0,    0,  64,  64, 2, 1, false},
-    { 64,  0, 1536, 1536, 256,  64, 4, 1, true},
-    { 64,  0,    0,    0, 192, 128, 2, 1, true},
-    { 96,  0, 1536, 1536, 128, 128, 2, 1, false},
-    { 72,  0,    0,    0, 192, 128, 2, 1, true},
-    { 96,  0,    0,    0, 192, 112, 2, 1, true},
-    {128,  0, 1536, 6144, 128, 128, 2, 1, false},
-    {128,  0,    0,    0, 192,  80, 2, 1, true},
-    {192,  0,    0,    0, 128, 112, 2, 1, true},
-    {256,  0, 6144, 6144, 128,  64, 2, 1, false},
-    {256,  0,    0,    0, 128,  80, 2, 1, false},
+    {128, 64, BOTH,      0,  64,  64, 3, 2, 2, 1}, // two CTAs to an SM wait less for memory
+    {256, 64, BOTH,      0,  64,  64, 2, 1, 2, 1},
+    { 64,  0, FULL,   1536, 256,  64, 4, 1, 1, 2},
+    { 64,  0, CAUSAL, 3072, 256,  64, 4, 1, 2, 2},
+    { 40,  0, BOTH,      0, 192, 128, 3, 1, 1, 1},
+    { 64,  0, FULL,      0, 192, 128, 2, 1, 1, 1},
+    { 64,  0, CAUSAL,    0, 192, 128, 3, 1, 1, 1},
+    { 96,  0, BOTH,   1536, 128, 128, 2, 1, 2, 1},
+    { 72,  0, BOTH,      0, 192, 128, 2, 1, 1, 2},
+    { 96,  0, BOTH,      0, 192, 112, 2, 1, 1, 1},
+    {128,  0, FULL,   1536, 128, 128, 3, 1, 1, 1},
+    {128,  0, CAUSAL, 6144, 128, 128, 2, 1, 2, 1},
+    {128,  0, BOTH,      0, 192,  80, 3, 1, 1, 1},
+    {192,  0, BOTH,      0, 128, 112, 2, 1, 1, 1},
+    {256,  0, BOTH,   6144, 128,  64, 2, 1, 2, 1},
+    {256,  0, BOTH,      0, 128,  80, 2, 1, 2, 1},
 };
 // clang-format on
 
@@ -52,12 +58,12 @@ static int64_t or_any(int64_t size, int64_t any)
 static const struct tile *default_tile(const struct fj_attn *attn, int64_t rows)
 {
     const int64_t seq_k = or_any(attn->seq_k, 8192);
-    const bool causal = attn->causal != FAJIT_CAUSAL_NONE;
+    const enum masks mask = attn->causal == FAJIT_CAUSAL_NONE ? FULL : CAUSAL;
     int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
     for (const struct tile *tile = tile_table;; tile++) {
-        int most = causal ? tile->seq_k_causal : tile->seq_k;
         if (head_dim <= tile->head_dim && (tile->rows == 0 || rows <= tile->rows) &&
-            (most == 0 || seq_k <= most))
+            (tile->masks == BOTH || tile->masks == mask) &&
+            (tile->seq_k == 0 || seq_k <= tile->seq_k))
             return tile;
     }
 }
@@ -80,20 +86,35 @@ static bool wants_packing(const struct fj_attn *attn)
     return packed * 10 < apart * 9;
 }
 
-static void set_defaults(const struct fj_attn *attn, struct fj_config *config)
+// As many stages as the table says, or as fit beside a tile that somebody else chose.
+static void set_stages(const struct fj_gpu *gpu, int most, struct fj_choice *choice)
 {
+    struct fj_config *config = &choice->config;
+    if (FJ_CFG(config, stages) != 0)
+        return;
+    for (int stages = most; stages >= 2; stages--) {
+        config->v[FJ_KNOB_stages] = (int16_t)stages;
+        if (fj_attn_smem_fits(gpu, fj_attn_sm90_smem_bytes(choice), FJ_CFG(config, ctas)))
+            return;
+    }
+}
+
+static void set_defaults(const struct fj_gpu *gpu, struct fj_choice *choice)
+{
+    const struct fj_attn *attn = &choice->problem.attn;
+    struct fj_config *config = &choice->config;
     fj_attn_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? group_of(attn) : 1);
     int64_t rows = or_any(attn->seq_q, 8192) * FJ_CFG(config, packgqa);
     const struct tile *tile = default_tile(attn, rows);
     fj_attn_default(config, FJ_KNOB_bm, tile->bm);
     fj_attn_default(config, FJ_KNOB_bn, tile->bn);
-    fj_attn_default(config, FJ_KNOB_stages, tile->stages);
     fj_attn_default(config, FJ_KNOB_ctas, FJ_CFG(config, bm) == tile->bm ? tile->ctas : 1);
+    set_stages(gpu, tile->stages, choice);
     fj_attn_default(config, FJ_KNOB_pingpong,
-                    tile->pingpong && FJ_CFG(config, bm) > FJ_WARPGROUP_ROWS ? 1 : 2);
+                    FJ_CFG(config, bm) > FJ_WARPGROUP_ROWS ? tile->pingpong : 2);
     fj_attn_default(config, FJ_KNOB_overlap, 1);
     fj_attn_default(config, FJ_KNOB_lazy, 1);
-    fj_attn_default(config, FJ_KNOB_rescale, 1);
+    fj_attn_default(config, FJ_KNOB_rescale, tile->rescale);
     fj_attn_default(config, FJ_KNOB_cluster, 1);
 }
 
@@ -152,7 +173,6 @@ int fj_attn_sm90_configure(const struct fj_gpu *gpu, struct fj_choice *choice)
                                            FJ_KNOB_cluster, FJ_KNOB_pingpong, FJ_KNOB_overlap,
                                            FJ_KNOB_poly,    FJ_KNOB_lazy,     FJ_KNOB_rescale,
                                            FJ_KNOB_packgqa, FJ_KNOB_ctas,     FJ_KNOB_COUNT};
-    (void)gpu;
     struct fj_problem *problem = &choice->problem;
     struct fj_config *config = &choice->config;
     if (problem->variant == FAJIT_VARIANT_AUTO)
@@ -162,7 +182,7 @@ int fj_attn_sm90_configure(const struct fj_gpu *gpu, struct fj_choice *choice)
         r = check_packing(group_of(&problem->attn), FJ_CFG(config, packgqa));
     if (r < 0)
         return r;
-    set_defaults(&problem->attn, config);
+    set_defaults(gpu, choice);
     r = check_tile(config);
     return r < 0 ? r : check_registers(&problem->attn, config);
 }

@@ -2,10 +2,10 @@
 //
 //   fajit-inspect render attn:bf16,d128,causal,seqlens=k,kernel=sm90,variant=persistent \
 //       --arch sm_90 \
-//       --config bm=192,bn=80,stages=2,cluster=2,pingpong=1,overlap=1,lazy=1 \
+//       --config bm=192,bn=80,stages=3,cluster=2,pingpong=1,overlap=1,lazy=1 \
 //       --config rescale=2,packgqa=1,ctas=1
 //
-// One CTA: 512 threads, 131248 bytes of dynamic shared memory. One KV block: 7864320 FLOPs, 20480
+// One CTA: 512 threads, 172248 bytes of dynamic shared memory. One KV block: 7864320 FLOPs, 20480
 // bytes, 15360 exponentials.
 //
 // FlashAttention-3's schedule on Hopper: the tensor memory accelerator (TMA) fetches, warpgroups
@@ -43,7 +43,7 @@ constexpr int kHeadDim = 128;       // columns of Q and K
 constexpr int kHeadDimV = 128;      // columns of V and O
 constexpr int kBlockM = 192;        // query rows of one tile, 64 per consumer warpgroup
 constexpr int kBlockN = 80;         // keys of one step
-constexpr int kStages = 2;          // K tiles, and V tiles, in shared memory
+constexpr int kStages = 3;          // K tiles, and V tiles, in shared memory
 constexpr int kThreads = 512;       // per CTA: one warpgroup loads, block_m / 64 compute
 constexpr int kCtas = 1;            // CTAs of one SM
 constexpr int kLoadRegisters = 32;  // of a thread of the loading warpgroup
@@ -51,7 +51,7 @@ constexpr int kMathRegisters = 160; // of a thread that computes
 constexpr int kPackGroup = 1;       // query heads of one KV head that share a tile's rows; 1: one
                                     // head
 constexpr int kCluster = 2;         // CTAs of one cluster, which share the keys they read
-constexpr int kSmemBytes = 131248;  // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 172248;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -1085,7 +1085,7 @@ struct Consumer {
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    attn_fwd_sm90_bf16_d128_causal_seqlensk_persistent__bm192_bn80_stages2_cluster2_pingpong1_overlap1_lazy1_rescale2_packgqa1_ctas1(
+    attn_fwd_sm90_bf16_d128_causal_seqlensk_persistent__bm192_bn80_stages3_cluster2_pingpong1_overlap1_lazy1_rescale2_packgqa1_ctas1(
         const __grid_constant__ TensorMap q_map, // of Q, K and V: see Producer
         const __grid_constant__ TensorMap k_map, //
         const __grid_constant__ TensorMap v_map, //
