@@ -1,97 +1,148 @@
 // Life of the checks' state, and the clocks.
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "emu/check_state.h"
 
-static bool clocks_alloc(struct fj_emu_clocks *c, uint32_t n)
+#define CLOCK_LIMIT (1u << 30) // units start over with clocks past this
+
+static uint32_t most_clocks(const struct fj_emu_check *check)
 {
-    c->seen = calloc(n, sizeof(uint32_t));
-    c->fenced = calloc(n, sizeof(uint32_t));
-    return c->seen != NULL && c->fenced != NULL;
+    return (uint32_t)check->n_warps + FJ_EMU_PLACES;
 }
 
-static void clocks_free(struct fj_emu_clocks *c)
+// Both vectors in one piece.
+static bool clocks_alloc(const struct fj_emu_check *check, struct fj_emu_clocks *c)
 {
-    free(c->seen);
-    free(c->fenced);
+    const uint32_t n = most_clocks(check);
+    c->seen = calloc(2 * (size_t)n, sizeof(uint32_t));
+    c->fenced = c->seen + n;
+    return c->seen != NULL;
 }
 
-static void clocks_clear(struct fj_emu_clocks *c, uint32_t n)
+static void join(uint32_t *to, const uint32_t *from, uint32_t n)
 {
-    memset(c->seen, 0, n * sizeof(uint32_t));
-    memset(c->fenced, 0, n * sizeof(uint32_t));
+    for (uint32_t i = 0; i < n; i++)
+        to[i] = from[i] > to[i] ? from[i] : to[i];
 }
 
-static void clocks_join(struct fj_emu_clocks *to, const struct fj_emu_clocks *from, uint32_t n)
+static void clocks_join(const struct fj_emu_check *check, struct fj_emu_clocks *to,
+                        const struct fj_emu_clocks *from)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        to->seen[i] = from->seen[i] > to->seen[i] ? from->seen[i] : to->seen[i];
-        to->fenced[i] = from->fenced[i] > to->fenced[i] ? from->fenced[i] : to->fenced[i];
-    }
+    join(to->seen, from->seen, check->n_clocks);
+    join(to->fenced, from->fenced, check->n_clocks);
 }
 
-static bool warp_alloc(struct fj_emu_check *check, struct fj_emu_check_warp *cw)
+static bool warp_alloc(struct fj_emu_check *check, struct fj_emu_check_warp *cw, int id)
 {
     const size_t n = check->n_regs + 1;
     cw->written = calloc(n, sizeof(uint32_t));
     cw->pending = calloc(n, sizeof(uint32_t));
     cw->accumulates = calloc(n, 1);
     cw->changed = calloc(n, sizeof(uint32_t));
-    return clocks_alloc(&cw->clocks, check->n_clocks) && cw->written && cw->pending &&
-           cw->accumulates && cw->changed;
+    cw->sync_key = 1024 + (uint32_t)id;
+    return clocks_alloc(check, &cw->clocks) && cw->written && cw->pending && cw->accumulates &&
+           cw->changed;
 }
 
-struct fj_emu_check *fj_emu_check_new(const struct fj_emu_code *code, int n_ctas, int n_warps,
+struct fj_emu_check *fj_emu_check_new(const struct fj_emu_code *code,
+                                      const struct fj_emu_plan *plan, int n_ctas, int n_warps,
                                       uint32_t smem_bytes)
 {
     struct fj_emu_check *check = calloc(1, sizeof(*check));
     if (check == NULL)
         return NULL;
     check->code = code;
+    check->plan = plan;
     check->n_ctas = n_ctas;
     check->n_warps = n_ctas * n_warps;
-    check->n_cells = (smem_bytes + FJ_EMU_CELL - 1) / FJ_EMU_CELL;
-    check->n_clocks = (uint32_t)check->n_warps + FJ_EMU_PLACES;
+    check->n_rows = (smem_bytes + FJ_EMU_ROW - 1) / FJ_EMU_ROW;
+    check->n_pages = smem_bytes / FJ_EMU_PAGE + 1;
     check->n_regs = (uint32_t)code->entry->n_regs;
-    const size_t cells = (size_t)check->n_cells * (size_t)n_ctas;
-    check->cells = calloc(cells + 1, sizeof(*check->cells));
-    check->read = calloc(cells * (size_t)check->n_warps + 1, sizeof(uint32_t));
-    check->agent_clock = calloc(FJ_EMU_PLACES, sizeof(uint32_t));
+    const size_t rows = (size_t)check->n_rows * (size_t)n_ctas + 1;
+    check->rows = calloc(rows, sizeof(*check->rows));
+    check->cells = calloc(rows * 4, sizeof(*check->cells));
+    check->read = calloc(rows * (size_t)check->n_warps, sizeof(*check->read));
+    check->pages = calloc((size_t)check->n_pages * (size_t)n_ctas, sizeof(*check->pages));
     check->warps = calloc((size_t)check->n_warps, sizeof(*check->warps));
-    bool ok = check->cells && check->read && check->agent_clock && check->warps;
+    bool ok = check->rows && check->cells && check->read && check->pages && check->warps;
     for (int i = 0; ok && i < check->n_warps; i++)
-        ok = warp_alloc(check, &check->warps[i]);
+        ok = warp_alloc(check, &check->warps[i], i);
     if (ok)
         return check;
     fj_emu_check_free(check);
     return NULL;
 }
 
+static void warp_free(struct fj_emu_check_warp *cw)
+{
+    free(cw->clocks.seen);
+    free(cw->written);
+    free(cw->pending);
+    free(cw->accumulates);
+    free(cw->changed);
+    free(cw->wgmma.items);
+    free(cw->bulk.items);
+    free(cw->cp.items);
+    free(cw->uses);
+}
+
 void fj_emu_check_free(struct fj_emu_check *check)
 {
     if (check == NULL)
         return;
-    for (int i = 0; check->warps != NULL && i < check->n_warps; i++) {
-        struct fj_emu_check_warp *cw = &check->warps[i];
-        clocks_free(&cw->clocks);
-        free(cw->written);
-        free(cw->pending);
-        free(cw->accumulates);
-        free(cw->changed);
-        free(cw->wgmma.items);
-        free(cw->bulk.items);
-        free(cw->cp.items);
-    }
+    for (int i = 0; check->warps != NULL && i < check->n_warps; i++)
+        warp_free(&check->warps[i]);
     for (int i = 0; i < FJ_EMU_PLACES; i++) {
-        clocks_free(&check->places[i].now);
-        clocks_free(&check->places[i].done);
+        free(check->places[i].now.seen);
+        free(check->places[i].done.seen);
     }
+    free(check->rows);
     free(check->cells);
     free(check->read);
-    free(check->agent_clock);
+    free(check->pages);
     free(check->warps);
+    free(check->tiles);
+    free(check->tile_table);
     free(check);
+}
+
+// Clocks go on from unit to unit, so that what earlier ones left behind is ordered before
+// everything: only the latest clock has to be known.
+static void advance_base(struct fj_emu_check *check)
+{
+    uint32_t top = check->base;
+    for (int i = 0; i < check->n_warps; i++) {
+        const uint32_t *seen = check->warps[i].clocks.seen;
+        for (uint32_t k = 0; k < check->n_clocks; k++)
+            top = seen[k] > top ? seen[k] : top;
+    }
+    for (int i = 0; i < FJ_EMU_PLACES; i++) {
+        top = check->agent_clock[i] > top ? check->agent_clock[i] : top;
+        check->places[i].key = 0;
+        check->places[i].agent = 0;
+    }
+    check->base = top;
+}
+
+static void forget_clocks(struct fj_emu_check *check)
+{
+    const size_t rows = (size_t)check->n_rows * (size_t)check->n_ctas;
+    const size_t bytes = 2 * (size_t)most_clocks(check) * sizeof(uint32_t);
+    memset(check->read, 0, rows * (size_t)check->n_warps * sizeof(*check->read));
+    for (int i = 0; i < FJ_EMU_PLACES; i++) {
+        if (check->places[i].now.seen != NULL)
+            memset(check->places[i].now.seen, 0, bytes);
+        if (check->places[i].done.seen != NULL)
+            memset(check->places[i].done.seen, 0, bytes);
+    }
+    for (int i = 0; i < check->n_warps; i++) {
+        if (check->warps[i].uses != NULL)
+            memset(check->warps[i].uses, 0, check->warps[i].cap_uses * sizeof(struct fj_emu_use));
+    }
+    memset(check->agent_clock, 0, sizeof(check->agent_clock));
+    check->base = 0;
 }
 
 static void ranges_clear(struct fj_emu_ranges *ranges)
@@ -99,37 +150,48 @@ static void ranges_clear(struct fj_emu_ranges *ranges)
     ranges->n = ranges->committed = 0;
 }
 
-void fj_emu_check_reset(struct fj_emu_check *check)
+static void warp_reset(struct fj_emu_check *check, int id)
 {
-    const size_t cells = (size_t)check->n_cells * (size_t)check->n_ctas;
+    struct fj_emu_check_warp *cw = &check->warps[id];
     const size_t regs = check->n_regs + 1;
-    memset(check->cells, 0, cells * sizeof(*check->cells));
-    for (size_t i = 0; i < cells; i++)
-        check->cells[i].writer = UINT16_MAX;
-    memset(check->read, 0, cells * (size_t)check->n_warps * sizeof(uint32_t));
-    memset(check->agent_clock, 0, FJ_EMU_PLACES * sizeof(uint32_t));
-    for (int i = 0; i < check->n_warps; i++) {
-        struct fj_emu_check_warp *cw = &check->warps[i];
-        clocks_clear(&cw->clocks, check->n_clocks);
-        cw->clocks.seen[i] = 1;
-        memset(cw->written, 0, regs * sizeof(uint32_t));
-        memset(cw->pending, 0, regs * sizeof(uint32_t));
-        memset(cw->changed, 0, regs * sizeof(uint32_t));
-        memset(cw->accumulates, 0, regs);
-        cw->now = 1;
-        cw->fence = cw->wg_committed = cw->wg_done = 0;
-        ranges_clear(&cw->wgmma);
-        ranges_clear(&cw->bulk);
-        ranges_clear(&cw->cp);
-    }
-    for (int i = 0; i < FJ_EMU_PLACES; i++) {
-        struct fj_emu_place_state *place = &check->places[i];
-        place->key = 0;
-        if (place->now.seen != NULL) {
-            clocks_clear(&place->now, check->n_clocks);
-            clocks_clear(&place->done, check->n_clocks);
-        }
-    }
+    for (uint32_t i = 0; i < most_clocks(check); i++)
+        cw->clocks.seen[i] = cw->clocks.fenced[i] = check->base;
+    cw->clocks.seen[id] = check->base + 1;
+    memset(cw->written, 0, regs * sizeof(uint32_t));
+    memset(cw->pending, 0, regs * sizeof(uint32_t));
+    memset(cw->changed, 0, regs * sizeof(uint32_t));
+    memset(cw->accumulates, 0, regs);
+    cw->sync_key += 1024;
+    cw->now = 1;
+    cw->fence = cw->wg_committed = cw->wg_done = 0;
+    for (uint32_t i = 0; i < cw->cap_uses; i++)
+        cw->uses[i].group = 0;
+    ranges_clear(&cw->wgmma);
+    ranges_clear(&cw->bulk);
+    ranges_clear(&cw->cp);
+}
+
+// Marks that tell the units of a launch apart in the bytes they write; 0 and 1 mean something else.
+static uint8_t tag_of(const struct fj_emu_check *check, uint64_t unit)
+{
+    return check->plan->orders_ctas ? 1 : (uint8_t)(unit % 254 + 2);
+}
+
+void fj_emu_check_reset(struct fj_emu_check *check, uint64_t unit)
+{
+    const size_t rows = (size_t)check->n_rows * (size_t)check->n_ctas;
+    advance_base(check);
+    if (check->base > CLOCK_LIMIT)
+        forget_clocks(check);
+    check->n_clocks = (uint32_t)check->n_warps;
+    check->tag = tag_of(check, unit);
+    memset(check->rows, 0, rows * sizeof(*check->rows));
+    for (size_t i = 0; i < rows; i++)
+        check->rows[i].writer = FJ_EMU_NOBODY;
+    for (size_t i = 0; i < (size_t)check->n_pages * (size_t)check->n_ctas; i++)
+        check->pages[i]++;
+    for (int i = 0; i < check->n_warps; i++)
+        warp_reset(check, i);
 }
 
 uint32_t fj_emu_place_key(const struct fj_emu_warp *w, enum fj_emu_place place, uint32_t id)
@@ -150,13 +212,24 @@ int fj_emu_place_find(struct fj_emu_check *check, uint32_t key)
             return (int)at;
         if (place->key != 0)
             continue;
-        if (place->now.seen == NULL && (!clocks_alloc(&place->now, check->n_clocks) ||
-                                        !clocks_alloc(&place->done, check->n_clocks)))
+        if ((place->now.seen == NULL && !clocks_alloc(check, &place->now)) ||
+            (place->done.seen == NULL && !clocks_alloc(check, &place->done)))
             return -1;
         place->key = key;
         return (int)at;
     }
     return -1;
+}
+
+void fj_emu_describe_writer(const struct fj_emu_check *check, uint16_t writer, char *text,
+                            size_t cap)
+{
+    if (writer < check->n_warps)
+        snprintf(text, cap, "warp %d", writer % (check->n_warps / check->n_ctas));
+    else
+        snprintf(text, cap, "a bulk copy on mbarrier 0x%x",
+                 check->places[check->agents[writer - check->n_warps]].key &
+                     FJ_EMU_SHARED_OFFSET_MASK);
 }
 
 void fj_emu_check_release(struct fj_emu_warp *w, enum fj_emu_place kind, uint32_t id)
@@ -165,8 +238,9 @@ void fj_emu_check_release(struct fj_emu_warp *w, enum fj_emu_place kind, uint32_
     const int place = fj_emu_place_find(check, fj_emu_place_key(w, kind, id));
     struct fj_emu_clocks *clocks = &fj_emu_check_of(w)->clocks;
     if (place >= 0)
-        clocks_join(&check->places[place].now, clocks, check->n_clocks);
+        clocks_join(check, &check->places[place].now, clocks);
     clocks->seen[fj_emu_check_id(w)]++;
+    fj_emu_check_sync(w);
 }
 
 void fj_emu_check_complete(struct fj_emu_warp *w, enum fj_emu_place kind, uint32_t id)
@@ -174,7 +248,7 @@ void fj_emu_check_complete(struct fj_emu_warp *w, enum fj_emu_place kind, uint32
     struct fj_emu_check *check = w->cta->unit->check;
     const int place = fj_emu_place_find(check, fj_emu_place_key(w, kind, id));
     if (place >= 0)
-        clocks_join(&check->places[place].done, &check->places[place].now, check->n_clocks);
+        clocks_join(check, &check->places[place].done, &check->places[place].now);
 }
 
 void fj_emu_check_acquire(struct fj_emu_warp *w, enum fj_emu_place kind, uint32_t id)
@@ -182,47 +256,18 @@ void fj_emu_check_acquire(struct fj_emu_warp *w, enum fj_emu_place kind, uint32_
     struct fj_emu_check *check = w->cta->unit->check;
     const int place = fj_emu_place_find(check, fj_emu_place_key(w, kind, id));
     if (place >= 0)
-        clocks_join(&fj_emu_check_of(w)->clocks, &check->places[place].done, check->n_clocks);
+        clocks_join(check, &fj_emu_check_of(w)->clocks, &check->places[place].done);
+    fj_emu_check_sync(w);
 }
 
 void fj_emu_check_proxy_fence(struct fj_emu_warp *w)
 {
     const struct fj_emu_check *check = w->cta->unit->check;
     struct fj_emu_clocks *clocks = &fj_emu_check_of(w)->clocks;
-    for (uint32_t i = 0; i < check->n_clocks; i++)
-        clocks->fenced[i] = clocks->seen[i];
+    memcpy(clocks->fenced, clocks->seen, check->n_clocks * sizeof(uint32_t));
 }
 
-void fj_emu_ranges_add(struct fj_emu_ranges *ranges, uint32_t address, uint32_t bytes)
+void fj_emu_check_order_lanes(struct fj_emu_warp *w)
 {
-    struct fj_emu_range *last = ranges->n > 0 ? &ranges->items[ranges->n - 1] : NULL;
-    if (last != NULL && last->group == ranges->committed + 1 &&
-        last->address + last->bytes == address) {
-        last->bytes += bytes;
-        return;
-    }
-    if (ranges->n == ranges->cap) {
-        const uint32_t cap = ranges->cap > 0 ? ranges->cap * 2 : 64;
-        struct fj_emu_range *items = realloc(ranges->items, cap * sizeof(*items));
-        if (items == NULL)
-            return; // a range less is a report less
-        ranges->items = items;
-        ranges->cap = cap;
-    }
-    ranges->items[ranges->n++] =
-        (struct fj_emu_range){.address = address, .bytes = bytes, .group = ranges->committed + 1};
-}
-
-void fj_emu_ranges_finish(struct fj_emu_warp *w, struct fj_emu_ranges *ranges, uint32_t pending,
-                          void (*done)(struct fj_emu_warp *w, const struct fj_emu_range *range))
-{
-    const uint32_t upto = ranges->committed > pending ? ranges->committed - pending : 0;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < ranges->n; i++) {
-        if (ranges->items[i].group <= upto)
-            done(w, &ranges->items[i]);
-        else
-            ranges->items[kept++] = ranges->items[i];
-    }
-    ranges->n = kept;
+    fj_emu_check_sync(w);
 }

@@ -7,10 +7,13 @@
 
 struct fj_emu_check;
 
-struct fj_emu_check *fj_emu_check_new(const struct fj_emu_code *code, int n_ctas, int n_warps,
+struct fj_emu_plan;
+
+struct fj_emu_check *fj_emu_check_new(const struct fj_emu_code *code,
+                                      const struct fj_emu_plan *plan, int n_ctas, int n_warps,
                                       uint32_t smem_bytes);
 void fj_emu_check_free(struct fj_emu_check *check);
-void fj_emu_check_reset(struct fj_emu_check *check); // before every unit
+void fj_emu_check_reset(struct fj_emu_check *check, uint64_t unit); // before every unit
 
 // Registers. false: the warp has been stopped.
 bool fj_emu_check_before(struct fj_emu_warp *w, const struct fj_emu_insn *in);
@@ -25,8 +28,17 @@ void fj_emu_check_wgmma_order(struct fj_emu_warp *w, const struct fj_emu_insn *i
 bool fj_emu_check_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
                          uint32_t bytes, enum fj_emu_access access,
                          const uint64_t address[FJ_EMU_LANES]);
-bool fj_emu_check_shared(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                         uint32_t address, uint32_t bytes, enum fj_emu_access access);
+bool fj_emu_check_shared(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
+                         uint32_t bytes, enum fj_emu_access access,
+                         const uint32_t address[FJ_EMU_LANES]);
+// One range of global memory.
+bool fj_emu_check_range(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                        uint64_t address, uint64_t bytes, enum fj_emu_access access);
+// Stores `value`, by lane. `global`: it may be global memory.
+#define FJ_EMU_STORE_BYTES 64
+bool fj_emu_check_store(struct fj_emu_warp *w, const struct fj_emu_insn *in, bool global,
+                        uint32_t bytes, const uint64_t host[FJ_EMU_LANES],
+                        const uint8_t (*value)[FJ_EMU_STORE_BYTES]);
 // Through the async proxy, and cp.async.
 bool fj_emu_check_async(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
                         uint32_t address, uint32_t bytes, enum fj_emu_async kind,
@@ -46,5 +58,6 @@ void fj_emu_check_acquire(struct fj_emu_warp *w, enum fj_emu_place place, uint32
 // The place's phase is complete: who waits acquires what was released up to here.
 void fj_emu_check_complete(struct fj_emu_warp *w, enum fj_emu_place place, uint32_t id);
 void fj_emu_check_proxy_fence(struct fj_emu_warp *w);
+void fj_emu_check_order_lanes(struct fj_emu_warp *w); // of the warp, as bar.warp.sync does
 
 #endif

@@ -9,14 +9,9 @@ static const struct fj_emu_info *info_of(const struct fj_emu_warp *w, const stru
     return &w->code->info[in - w->code->insns];
 }
 
-static bool renames(const struct fj_emu_info *info)
+static uint8_t plan_of(const struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
-    return info->renames;
-}
-
-static bool is_wgmma(const struct fj_emu_info *info)
-{
-    return info->is_wgmma;
+    return w->cta->unit->check->plan->insns[in - w->code->insns];
 }
 
 static void name_of(const struct fj_emu_warp *w, uint32_t reg, char *text, size_t cap)
@@ -33,30 +28,24 @@ static bool ignored(const struct fj_emu_warp *w, const struct fj_emu_insn *in,
 }
 
 static bool check_written(struct fj_emu_warp *w, const struct fj_emu_insn *in,
-                          const struct fj_emu_info *info)
+                          const struct fj_emu_info *info, const struct fj_emu_ref *ref)
 {
-    const struct fj_emu_check_warp *cw = fj_emu_check_of(w);
-    const bool wgmma = is_wgmma(info);
-    // Lanes that no lane reads may hold nothing: fj_emu_check_shuffle looks at the others.
-    const bool shuffle = info->is_shuffle;
-    for (uint32_t i = 0; i < info->n_refs; i++) {
-        const struct fj_emu_ref *ref = &w->code->refs[info->first_ref + i];
-        const uint32_t missing = w->exec & ~cw->written[ref->reg];
-        if (ref->def || missing == 0 || (wgmma && ignored(w, in, ref)) || (shuffle && ref->at == 2))
-            continue;
-        char name[64];
-        name_of(w, ref->reg, name, sizeof(name));
-        fj_emu_stop(w, in, __builtin_ctz(missing), FJ_EMU_FAULT_UNWRITTEN,
-                    "register %s is read and nothing has written it", name);
-        return false;
-    }
-    return true;
+    const uint32_t missing = w->exec & ~fj_emu_check_of(w)->written[ref->reg];
+    if (missing == 0 || (info->is_wgmma && ignored(w, in, ref)))
+        return true;
+    char name[64];
+    name_of(w, ref->reg, name, sizeof(name));
+    fj_emu_stop(w, in, __builtin_ctz(missing), FJ_EMU_FAULT_UNWRITTEN,
+                "register %s is read and nothing has written it", name);
+    return false;
 }
 
 bool fj_emu_check_shuffle(struct fj_emu_warp *w, const struct fj_emu_insn *in, int k, int lane,
                           uint32_t from)
 {
     const struct fj_emu_info *info = info_of(w, in);
+    if (!(plan_of(w, in) & FJ_EMU_PLAN_SHUFFLE))
+        return true;
     for (uint32_t i = 0; i < info->n_refs; i++) {
         const struct fj_emu_ref *ref = &w->code->refs[info->first_ref + i];
         if (ref->def || ref->at != (uint32_t)k || fj_emu_check_of(w)->written[ref->reg] >> from & 1)
@@ -71,44 +60,51 @@ bool fj_emu_check_shuffle(struct fj_emu_warp *w, const struct fj_emu_insn *in, i
 }
 
 static bool check_pending(struct fj_emu_warp *w, const struct fj_emu_insn *in,
-                          const struct fj_emu_info *info)
+                          const struct fj_emu_info *info, const struct fj_emu_ref *ref)
 {
     const struct fj_emu_check_warp *cw = fj_emu_check_of(w);
-    for (uint32_t i = 0; i < info->n_refs; i++) {
-        const struct fj_emu_ref *ref = &w->code->refs[info->first_ref + i];
-        if (cw->pending[ref->reg] <= cw->wg_done)
-            continue;
-        if (!ref->def && (!cw->accumulates[ref->reg] || renames(info)))
-            continue;
-        char name[64];
-        name_of(w, ref->reg, name, sizeof(name));
-        fj_emu_stop(w, in, -1, FJ_EMU_FAULT_ASYNC,
-                    "register %s is %s while a wgmma %s it: wgmma.wait_group comes first", name,
-                    ref->def ? "written" : "read",
-                    cw->accumulates[ref->reg] ? "accumulates into" : "reads");
-        return false;
-    }
-    return true;
+    if (cw->pending[ref->reg] <= cw->wg_done)
+        return true;
+    if (!ref->def && (!cw->accumulates[ref->reg] || info->renames))
+        return true;
+    char name[64];
+    name_of(w, ref->reg, name, sizeof(name));
+    fj_emu_stop(w, in, -1, FJ_EMU_FAULT_ASYNC,
+                "register %s is %s while a wgmma %s it: wgmma.wait_group comes first", name,
+                ref->def ? "written" : "read",
+                cw->accumulates[ref->reg] ? "accumulates into" : "reads");
+    return false;
+}
+
+static bool check_guard(struct fj_emu_warp *w, const struct fj_emu_insn *in,
+                        const struct fj_emu_info *info)
+{
+    const uint32_t guard = (uint32_t)info->source->guard;
+    const uint32_t missing = w->active & ~fj_emu_check_of(w)->written[guard];
+    if (missing == 0)
+        return true;
+    char name[64];
+    name_of(w, guard, name, sizeof(name));
+    fj_emu_stop(w, in, __builtin_ctz(missing), FJ_EMU_FAULT_UNWRITTEN,
+                "the guard %s is read and nothing has written it", name);
+    return false;
 }
 
 bool fj_emu_check_before(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     const struct fj_emu_info *info = info_of(w, in);
-    struct fj_emu_check_warp *cw = fj_emu_check_of(w);
-    if (info->is_block || info->source == NULL || info->source->text != NULL)
-        return true;
-    cw->now++;
-    const int guard = info->source->guard;
-    if (guard >= 0 && (w->active & ~cw->written[guard]) != 0) {
-        char name[64];
-        name_of(w, (uint32_t)guard, name, sizeof(name));
-        fj_emu_stop(w, in, __builtin_ctz(w->active & ~cw->written[guard]), FJ_EMU_FAULT_UNWRITTEN,
-                    "the guard %s is read and nothing has written it", name);
+    const uint8_t *how = w->cta->unit->check->plan->refs + info->first_ref;
+    const struct fj_emu_ref *refs = w->code->refs + info->first_ref;
+    if ((plan_of(w, in) & FJ_EMU_PLAN_GUARD) && !check_guard(w, in, info))
         return false;
+    for (uint32_t i = 0; i < info->n_refs; i++) {
+        if ((how[i] & FJ_EMU_PLAN_READ) && !check_written(w, in, info, &refs[i]))
+            return false;
+        if ((how[i] & FJ_EMU_PLAN_WGMMA) && !info->is_wgmma &&
+            !check_pending(w, in, info, &refs[i]))
+            return false;
     }
-    if (!renames(info) && !check_written(w, in, info))
-        return false;
-    return is_wgmma(info) || check_pending(w, in, info);
+    return true;
 }
 
 // The source of a renaming: its first register read.
@@ -136,22 +132,24 @@ static uint32_t all_written(const struct fj_emu_warp *w, const struct fj_emu_inf
 void fj_emu_check_after(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     const struct fj_emu_info *info = info_of(w, in);
+    const uint8_t *how = w->cta->unit->check->plan->refs + info->first_ref;
+    const struct fj_emu_ref *refs = w->code->refs + info->first_ref;
     struct fj_emu_check_warp *cw = fj_emu_check_of(w);
-    if (info->is_block || info->source == NULL)
-        return;
-    const bool rename = renames(info), wgmma = is_wgmma(info);
-    const struct fj_emu_ref *from = rename ? renamed(w, info) : NULL;
-    const uint32_t lanes = rename ? all_written(w, info) & w->exec : w->exec;
+    const struct fj_emu_ref *from = info->renames ? renamed(w, info) : NULL;
+    cw->now++;
     for (uint32_t i = 0; i < info->n_refs; i++) {
-        const struct fj_emu_ref *ref = &w->code->refs[info->first_ref + i];
-        if (!ref->def)
+        const uint32_t reg = refs[i].reg;
+        if (!refs[i].def)
             continue;
-        cw->written[ref->reg] = (cw->written[ref->reg] & ~w->exec) | lanes;
-        if (wgmma)
+        if (how[i] & FJ_EMU_PLAN_TRACK) {
+            const uint32_t lanes = info->renames ? all_written(w, info) & w->exec : w->exec;
+            cw->written[reg] = (cw->written[reg] & ~w->exec) | lanes;
+        }
+        if (!(how[i] & FJ_EMU_PLAN_WGMMA) || info->is_wgmma)
             continue;
-        cw->pending[ref->reg] = from != NULL ? cw->pending[from->reg] : 0;
-        cw->accumulates[ref->reg] = from != NULL ? cw->accumulates[from->reg] : 0;
-        cw->changed[ref->reg] = from != NULL ? cw->changed[from->reg] : cw->now;
+        cw->pending[reg] = from != NULL ? cw->pending[from->reg] : 0;
+        cw->accumulates[reg] = from != NULL ? cw->accumulates[from->reg] : 0;
+        cw->changed[reg] = from != NULL ? cw->changed[from->reg] : cw->now;
     }
 }
 
@@ -159,7 +157,7 @@ void fj_emu_check_wgmma_order(struct fj_emu_warp *w, const struct fj_emu_insn *i
 {
     struct fj_emu_check_warp *cw = fj_emu_check_of(w);
     if (in->size == FJ_EMU_WGMMA_FENCE) {
-        cw->fence = cw->now;
+        cw->fence = ++cw->now;
     } else if (in->size == FJ_EMU_WGMMA_COMMIT) {
         cw->wg_committed++;
     } else {

@@ -1,183 +1,192 @@
-// Accesses to shared memory through the generic proxy, and reads of unwritten global memory.
-#include <stdio.h>
-
+// Accesses of a warp to shared memory through the generic proxy: rows that are in one state are
+// answered here, all others by check_rows.c, lane by lane.
 #include "emu/check_state.h"
-#include "emu/memory.h"
 #include "emu/ops.h"
 
-struct fj_emu_cell *fj_emu_cell_at(struct fj_emu_check *check, uint32_t address,
-                                   uint32_t **ret_read)
+// What a warp touches of one row: bytes, cells (a byte of ones each) and by cell the lane.
+struct span {
+    uint32_t row, bytes, cells, lanes;
+};
+
+// 0xff in every byte that is zero.
+static uint32_t zero_bytes(uint32_t x)
 {
-    const size_t cta = (address >> FJ_EMU_SHARED_RANK_SHIFT) - 1;
-    const size_t at = cta * check->n_cells + (address & FJ_EMU_SHARED_OFFSET_MASK) / FJ_EMU_CELL;
-    *ret_read = check->read + at * (size_t)check->n_warps;
-    return &check->cells[at];
+    const uint32_t zero = ~(((x & 0x7f7f7f7fu) + 0x7f7f7f7fu) | x) & 0x80808080u;
+    return (zero >> 7) * 0xffu;
 }
 
-static void describe_writer(const struct fj_emu_check *check, const struct fj_emu_cell *cell,
-                            char *text, size_t cap)
+static uint32_t choose(uint32_t mask, uint32_t yes, uint32_t no)
 {
-    if (cell->writer < check->n_warps)
-        snprintf(text, cap, "warp %d", cell->writer % (check->n_warps / check->n_ctas));
-    else
-        snprintf(text, cap, "a bulk copy on mbarrier 0x%x",
-                 check->places[cell->writer - check->n_warps].key & FJ_EMU_SHARED_OFFSET_MASK);
+    return (yes & mask) | (no & ~mask);
 }
 
-bool fj_emu_check_early(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                        uint32_t address, const struct fj_emu_cell *cell, uint8_t bytes,
-                        bool async_proxy)
+// Two sets of lanes of one row as one, cell by cell.
+static uint32_t lanes_merge(uint32_t a, uint32_t b)
 {
-    const struct fj_emu_check *check = w->cta->unit->check;
-    const struct fj_emu_clocks *clocks = &fj_emu_check_of(w)->clocks;
-    char who[64];
-    const uint32_t offset = address & FJ_EMU_SHARED_OFFSET_MASK;
-    if ((cell->written & bytes) != bytes) {
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_UNWRITTEN,
-                    "shared address 0x%x is read and nothing has written it", offset);
-        return true;
-    }
-    if (cell->flags & FJ_EMU_CELL_CP) {
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ASYNC,
-                    "shared address 0x%x is read before cp.async.wait_group of warp %d", offset,
-                    cell->writer % (check->n_warps / check->n_ctas));
-        return true;
-    }
-    if (cell->writer == UINT16_MAX || cell->writer == fj_emu_check_id(w) || !(cell->last & bytes)) {
-        if (!async_proxy || !(cell->flags & FJ_EMU_CELL_GENERIC) || cell->writer == UINT16_MAX ||
-            cell->clock <= clocks->fenced[cell->writer])
-            return false;
-    }
-    if (cell->writer != fj_emu_check_id(w) && cell->clock > clocks->seen[cell->writer]) {
-        describe_writer(check, cell, who, sizeof(who));
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_RACE,
-                    "shared address 0x%x is read while %s writes it: no barrier between", offset,
-                    who);
-        return true;
-    }
-    if (async_proxy && (cell->flags & FJ_EMU_CELL_GENERIC) &&
-        cell->clock > clocks->fenced[cell->writer]) {
-        describe_writer(check, cell, who, sizeof(who));
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ASYNC,
-                    "shared address 0x%x was written by %s without fence.proxy.async before the "
-                    "async proxy reads it",
-                    offset, who);
-        return true;
-    }
-    return false;
+    const uint32_t none = FJ_EMU_LANES_NONE * FJ_EMU_EACH_CELL;
+    const uint32_t many = FJ_EMU_LANES_MANY * FJ_EMU_EACH_CELL;
+    const uint32_t keep_a = zero_bytes(a ^ b) | zero_bytes(b ^ none);
+    return choose(keep_a, a, choose(zero_bytes(a ^ none), b, many | ((a | b) & none)));
 }
 
-bool fj_emu_check_collision(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                            uint32_t address, const struct fj_emu_cell *cell, const uint32_t *read,
-                            uint8_t bytes)
+static struct span span_of(uint32_t lane, uint32_t address, uint32_t bytes)
 {
-    const struct fj_emu_check *check = w->cta->unit->check;
-    const uint32_t *seen = fj_emu_check_of(w)->clocks.seen;
-    const int self = fj_emu_check_id(w), per_cta = check->n_warps / check->n_ctas;
-    const uint32_t offset = address & FJ_EMU_SHARED_OFFSET_MASK;
-    if (cell->reading != 0) {
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ASYNC,
-                    "shared address 0x%x is overwritten before warp %d has waited for its wgmma "
-                    "or bulk store that reads it",
-                    offset, __builtin_ctz(cell->reading));
-        return true;
-    }
-    if (cell->writer != UINT16_MAX && cell->writer != self && (cell->last & bytes) &&
-        cell->clock > seen[cell->writer]) {
-        char who[64];
-        describe_writer(check, cell, who, sizeof(who));
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_RACE,
-                    "shared address 0x%x is written while %s writes it: no barrier between", offset,
-                    who);
-        return true;
-    }
-    bool racing = false;
-    for (int r = 0; r < check->n_warps; r++)
-        racing |= r != self && read[r] > seen[r];
-    for (int r = 0; racing && r < check->n_warps; r++) {
-        if (r == self || read[r] <= seen[r])
+    const uint32_t at = address % FJ_EMU_ROW, shift = at / FJ_EMU_CELL * 8;
+    const uint32_t cells = bytes == 16 ? ~0u : bytes == 8 ? 0xffffu << shift : 0xffu << shift;
+    const uint32_t who = bytes < FJ_EMU_CELL ? FJ_EMU_LANES_MIXED : lane;
+    return (struct span){
+        .row = address / FJ_EMU_ROW,
+        .bytes = ((1u << bytes) - 1) << at,
+        .cells = cells,
+        .lanes = choose(cells, who * FJ_EMU_EACH_CELL, FJ_EMU_LANES_NONE * FJ_EMU_EACH_CELL)};
+}
+
+// Lanes in order that stay in a row become one span. Accesses are aligned and up to 16 bytes.
+static int gather(uint32_t exec, uint32_t bytes, const uint32_t address[FJ_EMU_LANES],
+                  struct span span[FJ_EMU_LANES])
+{
+    int n = 0;
+    for (; exec != 0; exec &= exec - 1) {
+        const uint32_t l = (uint32_t)__builtin_ctz(exec);
+        const struct span one = span_of(l, address[l], bytes);
+        struct span *last = &span[n - (n > 0)];
+        if (n == 0 || last->row != one.row) {
+            span[n++] = one;
             continue;
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_RACE,
-                    "shared address 0x%x is written while warp %d reads it: no barrier between",
-                    offset, r % per_cta);
-        return true;
+        }
+        last->lanes = last->cells & one.cells ? lanes_merge(last->lanes, one.lanes)
+                                              : choose(one.cells, one.lanes, last->lanes);
+        last->bytes |= one.bytes;
+        last->cells |= one.cells;
     }
-    return false;
+    return n;
 }
 
-// The bytes of the cell at `at` that [address, address + bytes) covers.
-static uint8_t covered(uint32_t at, uint32_t address, uint32_t bytes)
+// Whether other lanes than these may have met a cell before: then check_rows.c says.
+static bool lanes_clash(uint32_t before, uint32_t key, uint32_t own, const struct span *span)
 {
-    uint8_t mask = 0;
-    for (uint32_t i = 0; i < FJ_EMU_CELL; i++) {
-        if (at + i >= address && at + i < address + bytes)
-            mask |= (uint8_t)(1u << i);
-    }
-    return mask;
+    const uint32_t several = FJ_EMU_LANES_MANY * FJ_EMU_EACH_CELL;
+    return key == own && (((before ^ span->lanes) | (before & several)) & span->cells) != 0;
 }
 
-static bool touch(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane, uint32_t at,
-                  uint8_t bytes, enum fj_emu_access access)
+static bool may_read(const struct fj_emu_check_warp *cw, int self, const struct fj_emu_row *row,
+                     const struct span *span)
+{
+    if ((row->flags & (FJ_EMU_ROW_WHOLE | FJ_EMU_CELL_CP)) != FJ_EMU_ROW_WHOLE)
+        return false;
+    if (row->writer != self)
+        return row->writer == FJ_EMU_NOBODY || row->clock <= cw->clocks.seen[row->writer];
+    return !lanes_clash(row->write_lanes, row->write_key, cw->sync_key, span);
+}
+
+static void note_read(struct fj_emu_check *check, const struct fj_emu_check_warp *cw, int self,
+                      size_t at, const struct span *span)
+{
+    struct fj_emu_row *row = &check->rows[at];
+    uint32_t *clock = check->read[at * (size_t)check->n_warps + (size_t)self];
+    const uint32_t now = cw->clocks.seen[self];
+    row->flags |= FJ_EMU_ROW_READ;
+    if (row->read_key != cw->sync_key)
+        row->read_lanes = span->lanes;
+    else
+        row->read_lanes = lanes_merge(row->read_lanes, span->lanes);
+    row->read_key = cw->sync_key;
+    if (span->bytes == 0xffff) {
+        for (int i = 0; i < 4; i++)
+            clock[i] = now;
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        clock[i] = span->bytes >> (4 * i) & 15 ? now : clock[i];
+}
+
+static bool may_write(const struct fj_emu_check *check, const struct fj_emu_check_warp *cw,
+                      int self, size_t at, const struct span *span)
+{
+    const struct fj_emu_row *row = &check->rows[at];
+    if (span->bytes != 0xffff || (row->flags & FJ_EMU_ROW_SPLIT))
+        return false;
+    if (row->writer != self && row->writer != FJ_EMU_NOBODY &&
+        row->clock > cw->clocks.seen[row->writer])
+        return false;
+    if (lanes_clash(row->write_lanes, row->write_key, cw->sync_key, span) ||
+        lanes_clash(row->read_lanes, row->read_key, cw->sync_key, span))
+        return false;
+    return !(row->flags & FJ_EMU_ROW_READ) || !fj_emu_row_racing(check, at, cw->clocks.seen);
+}
+
+static void note_write(struct fj_emu_check *check, const struct fj_emu_check_warp *cw, int self,
+                       size_t at, const struct span *span)
+{
+    struct fj_emu_row *row = &check->rows[at];
+    // The row may be this instruction's already, by another lane.
+    const bool again = row->writer == self && row->write_key == cw->sync_key;
+    *row = (struct fj_emu_row){
+        .clock = cw->clocks.seen[self],
+        .writer = (uint16_t)self,
+        .flags = FJ_EMU_CELL_GENERIC | FJ_EMU_ROW_WHOLE,
+        .write_key = cw->sync_key,
+        .write_lanes = again ? lanes_merge(row->write_lanes, span->lanes) : span->lanes,
+    };
+}
+
+static bool write_spans(struct fj_emu_warp *w, const struct span *span, int n, uint32_t lo,
+                        uint32_t hi)
 {
     struct fj_emu_check *check = w->cta->unit->check;
+    const struct fj_emu_check_warp *cw = fj_emu_check_of(w);
     const int self = fj_emu_check_id(w);
-    const uint32_t now = fj_emu_check_of(w)->clocks.seen[self];
-    uint32_t *read;
-    struct fj_emu_cell *cell = fj_emu_cell_at(check, at, &read);
-    const bool atomics = access == FJ_EMU_ATOMIC && (cell->flags & FJ_EMU_CELL_ATOMIC);
-    if (access != FJ_EMU_WRITE) {
-        if (!atomics && fj_emu_check_early(w, in, lane, at, cell, bytes, false))
-            return false;
-        if (access == FJ_EMU_READ) {
-            read[self] = now;
-            return true;
-        }
-    }
-    if (!atomics && fj_emu_check_collision(w, in, lane, at, cell, read, bytes))
+    const size_t first = (size_t)w->cta->rank * check->n_rows;
+    if (fj_emu_tiles_near(w, fj_emu_full_address(w, lo), fj_emu_full_address(w, hi)))
         return false;
-    const bool again = cell->writer == self && cell->clock == now;
-    cell->last = again ? cell->last | bytes : bytes;
-    cell->writer = (uint16_t)self;
-    cell->clock = now;
-    cell->written |= bytes;
-    cell->flags = FJ_EMU_CELL_GENERIC | (access == FJ_EMU_ATOMIC ? FJ_EMU_CELL_ATOMIC : 0);
-    return true;
-}
-
-bool fj_emu_check_shared(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                         uint32_t address, uint32_t bytes, enum fj_emu_access access)
-{
-    address = fj_emu_full_address(w, address);
-    const uint32_t first = address & ~(uint32_t)(FJ_EMU_CELL - 1);
-    for (uint32_t at = first; at < address + bytes; at += FJ_EMU_CELL) {
-        if (!touch(w, in, lane, at, covered(at, address, bytes), access))
+    for (int i = 0; i < n; i++) {
+        if (!may_write(check, cw, self, first + span[i].row, &span[i]))
             return false;
     }
+    for (int i = 0; i < n; i++) {
+        note_write(check, cw, self, first + span[i].row, &span[i]);
+        ++*fj_emu_page_of(check, fj_emu_full_address(w, span[i].row * FJ_EMU_ROW));
+    }
     return true;
 }
 
-bool fj_emu_check_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
-                         uint32_t bytes, enum fj_emu_access access,
-                         const uint64_t address[FJ_EMU_LANES])
+// Reading twice is reading once, so that what was noted before a row says no may stay.
+static bool read_spans(struct fj_emu_warp *w, const struct span *span, int n)
 {
-    FJ_EMU_EACH_LANE(l, exec)
-    {
-        const struct fj_emu_block *block = fj_emu_mem_find(address[l], bytes);
-        if (block == NULL || block->written == NULL)
-            continue;
-        uint8_t *written = block->written + (address[l] - block->base);
-        for (uint32_t i = 0; i < bytes; i++) {
-            if (access != FJ_EMU_READ) {
-                written[i] = 1;
-            } else if (!written[i]) {
-                fj_emu_stop(w, in, (int)l, FJ_EMU_FAULT_UNWRITTEN,
-                            "global address 0x%llx (byte %llu of allocation #%u) is read and "
-                            "nothing has written it",
-                            (unsigned long long)(address[l] + i),
-                            (unsigned long long)(address[l] + i - block->base), block->serial);
-                return false;
-            }
-        }
+    struct fj_emu_check *check = w->cta->unit->check;
+    const struct fj_emu_check_warp *cw = fj_emu_check_of(w);
+    const int self = fj_emu_check_id(w);
+    const size_t first = (size_t)w->cta->rank * check->n_rows;
+    for (int i = 0; i < n; i++) {
+        if (!may_read(cw, self, &check->rows[first + span[i].row], &span[i]))
+            return false;
+        note_read(check, cw, self, first + span[i].row, &span[i]);
     }
     return true;
+}
+
+bool fj_emu_check_shared(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
+                         uint32_t bytes, enum fj_emu_access access,
+                         const uint32_t address[FJ_EMU_LANES])
+{
+    struct span span[FJ_EMU_LANES];
+    uint32_t lo = UINT32_MAX, hi = 0;
+    for (int l = 0; l < FJ_EMU_LANES; l++) {
+        const uint32_t live = 0u - (exec >> l & 1);
+        lo = (address[l] | ~live) < lo ? address[l] | ~live : lo;
+        hi = (address[l] & live) > hi ? address[l] & live : hi;
+    }
+    // Addresses of another CTA of the cluster name its rank.
+    if (bytes > FJ_EMU_ROW || access == FJ_EMU_ATOMIC || hi >> FJ_EMU_SHARED_RANK_SHIFT != 0)
+        return fj_emu_check_each(w, in, exec, bytes, access, address);
+    const int n = lo == hi ? gather(exec & (0u - exec), bytes, address, span)
+                           : gather(exec, bytes, address, span);
+    if (lo == hi && (exec & (exec - 1)) != 0 && bytes >= FJ_EMU_CELL) // several lanes, one address
+        span[0].lanes = choose(span[0].cells, FJ_EMU_LANES_MANY * FJ_EMU_EACH_CELL, span[0].lanes);
+    const bool warp = w->cta->unit->check->plan->insns[in - w->code->insns] & FJ_EMU_PLAN_WARP;
+    for (int i = 0; warp && i < n; i++)
+        span[i].lanes = FJ_EMU_LANES_MIXED * FJ_EMU_EACH_CELL;
+    const bool done =
+        access == FJ_EMU_READ ? read_spans(w, span, n) : write_spans(w, span, n, lo, hi + bytes);
+    return done || fj_emu_check_each(w, in, exec, bytes, access, address);
 }

@@ -30,6 +30,7 @@ extern const struct fj_emu_family fj_emu_sync_families[];
 extern const struct fj_emu_family fj_emu_mbar_families[];
 extern const struct fj_emu_family fj_emu_async_families[];
 extern const struct fj_emu_family fj_emu_matrix_families[];
+extern const struct fj_emu_family fj_emu_pool_families[];
 
 // Fails the build with the PTX line, the CUDA line and the sentence.
 void fj_emu_build_fail(struct fj_emu_build *b, const char *fmt, ...)

@@ -89,7 +89,8 @@ struct fj_emu_code {
     uint32_t *slot_of;  // register -> slot offset or predicate index
     uint32_t sink;      // slots that nobody reads
     uint32_t n_preds;
-    uint32_t local_bytes; // of a lane, rounded up
+    uint32_t most_registers; // the largest setmaxnreg
+    uint32_t local_bytes;    // of a lane, rounded up
     uint32_t smem_static_bytes, smem_dynamic_align;
     uint32_t *module_shared;     // module var -> shared address, FJ_EMU_NONE: not used
     struct fj_emu_alloc *allocs; // freed with the code
@@ -100,6 +101,7 @@ enum fj_emu_state {
     FJ_EMU_WAIT_BAR,
     FJ_EMU_WAIT_MBAR,
     FJ_EMU_WAIT_CLUSTER,
+    FJ_EMU_WAIT_POOL,
     FJ_EMU_DONE,
     FJ_EMU_FAULTED,
 };
@@ -123,14 +125,16 @@ struct fj_emu_warp {
     const struct fj_emu_code *code;
     const struct fj_emu_insn *resume;
     enum fj_emu_state state;
-    uint8_t *local; // [lane][local_bytes]
-    int index;      // in the CTA
+    uint8_t *local;     // [lane][local_bytes]
+    int index;          // in the CTA
+    uint32_t registers; // of a thread, 0: not known
     int n_path;
     struct fj_emu_path path[FJ_EMU_STACK];
     // What it waits for.
     uint32_t wait_barrier;
     const uint8_t *wait_mbar;
     uint32_t wait_addr, wait_parity;
+    uint32_t wait_registers;
     uint64_t barrier_waits, spin_retries;
     bool barrier_passed; // the barrier of `resume` has completed
     uint32_t cluster_phase;
@@ -156,6 +160,7 @@ struct fj_emu_cta {
     int n_warps, n_live;
     struct fj_emu_warp *warps;
     struct fj_emu_barrier barriers[16];
+    uint32_t pool; // registers for each thread of one warp
 };
 
 // A cluster: what runs on one host thread.
@@ -173,7 +178,8 @@ struct fj_emu_unit {
     struct fj_emu_check *check;              // check mode
     bool faulted;
     struct fj_emu_fault fault;
-    bool hooks; // counts, checks or a trace: the slow loop
+    bool hooks; // counts, checks or a trace
+    void (*run_warp)(struct fj_emu_warp *warp);
 };
 
 // Code that the decoder shares.

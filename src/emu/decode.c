@@ -173,8 +173,9 @@ static bool decode_from_table(struct fj_emu_build *b, const struct fj_ptx_insn *
 }
 
 static const struct fj_emu_family *const families[] = {
-    fj_emu_move_families, fj_emu_memory_families, fj_emu_control_families, fj_emu_sync_families,
-    fj_emu_mbar_families, fj_emu_async_families,  fj_emu_matrix_families,  fj_emu_round_families,
+    fj_emu_move_families,   fj_emu_memory_families, fj_emu_control_families,
+    fj_emu_sync_families,   fj_emu_mbar_families,   fj_emu_async_families,
+    fj_emu_matrix_families, fj_emu_round_families,  fj_emu_pool_families,
 };
 
 static void decode_one(struct fj_emu_build *b, const struct fj_ptx_insn *src)

@@ -236,7 +236,10 @@ static void *global_side(struct fj_emu_warp *w, const struct fj_emu_insn *in, co
                     "a bulk copy of %u bytes: it takes multiples of 16", *bytes);
         return NULL;
     }
-    return fj_emu_resolve_global(w, in, lane, at, *bytes, 16);
+    void *memory = fj_emu_resolve_global(w, in, lane, at, *bytes, 16);
+    if (memory == NULL || !w->cta->unit->hooks)
+        return memory;
+    return fj_emu_hook_bulk(w, in, lane, at, *bytes, a->direction == TO_GLOBAL) ? memory : NULL;
 }
 
 static const void *shared_source(struct fj_emu_warp *w, const struct fj_emu_insn *in,

@@ -238,7 +238,6 @@ const struct fj_emu_family fj_emu_control_families[] = {
     {"call", FJ_EMU_CLASS_CONTROL, decode_call},
     {"nanosleep", FJ_EMU_CLASS_CONTROL, decode_nothing},
     {"pmevent", FJ_EMU_CLASS_CONTROL, decode_nothing},
-    {"setmaxnreg", FJ_EMU_CLASS_CONTROL, decode_nothing},
     {"griddepcontrol", FJ_EMU_CLASS_CONTROL, decode_nothing},
     {"fj_watch", FJ_EMU_CLASS_CONTROL, decode_watch},
     {NULL, 0, NULL},

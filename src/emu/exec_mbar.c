@@ -219,7 +219,7 @@ static const struct fj_emu_insn *update(struct fj_emu_warp *w, const struct fj_e
 // wait a deadlock that can be reported. test_wait never waits; it gives the turn to other warps.
 static const struct fj_emu_insn *wait(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
-    uint32_t passed = 0;
+    uint32_t passed = 0, acquired = 0; // the mbarrier the lane before has waited for
     FJ_EMU_EACH_LANE(l, w->exec)
     {
         struct mbar bar;
@@ -233,8 +233,9 @@ static const struct fj_emu_insn *wait(struct fj_emu_warp *w, const struct fj_emu
                                                   : (uint32_t)(fj_emu_r64(w, in->o[1])[l] >> 63);
         if (bar.phase != phase) {
             passed |= 1u << l;
-            if (w->cta->unit->check != NULL)
+            if (w->cta->unit->check != NULL && address != acquired)
                 fj_emu_check_acquire(w, FJ_EMU_PLACE_MBAR, address);
+            acquired = address;
         } else if (in->size == TRY) {
             w->spin_retries++;
             w->barrier_waits++;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "emu/access.h"
+#include "emu/check.h"
 #include "emu/code.h"
 #include "emu/ops.h"
 
@@ -113,6 +114,22 @@ static const struct fj_emu_insn *load(struct fj_emu_warp *w, const struct fj_emu
     return in + 1;
 }
 
+// In check mode: the values are put aside and looked at while they are stored.
+static bool checked_store(struct fj_emu_warp *w, const struct fj_emu_insn *in,
+                          const uint64_t host[FJ_EMU_LANES])
+{
+    uint8_t value[FJ_EMU_LANES][FJ_EMU_STORE_BYTES];
+    uint64_t aside[FJ_EMU_LANES];
+    const uint32_t *ext = w->code->ext + in->ext;
+    const uint32_t bytes = (uint32_t)in->size * in->n_ext, space = in->flags & FJ_EMU_SPACE;
+    for (int l = 0; l < FJ_EMU_LANES; l++)
+        aside[l] = (uint64_t)(uintptr_t)value[l];
+    for (uint32_t i = 0; i < in->n_ext; i++)
+        store_element(fj_emu_slot(w, ext[i]), aside, in->size * i, w->exec, in->size, in->flags);
+    return fj_emu_check_store(w, in, space == FJ_PTX_GLOBAL || space == FJ_PTX_GENERIC, bytes, host,
+                              (const uint8_t(*)[FJ_EMU_STORE_BYTES])value);
+}
+
 static const struct fj_emu_insn *store(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     uint64_t host[FJ_EMU_LANES];
@@ -120,6 +137,8 @@ static const struct fj_emu_insn *store(struct fj_emu_warp *w, const struct fj_em
     const uint32_t *ext = w->code->ext + in->ext;
     if (!fj_emu_resolve(w, in, 0, in->flags & FJ_EMU_SPACE, size * n, FJ_EMU_WRITE, host))
         return NULL;
+    if (w->cta->unit->check != NULL)
+        return checked_store(w, in, host) ? in + 1 : NULL;
     for (uint32_t i = 0; i < n; i++)
         store_element(fj_emu_slot(w, ext[i]), host, size * i, w->exec, (int)size, in->flags);
     return in + 1;

@@ -187,6 +187,8 @@ static void decode_bar(struct fj_emu_build *b, const struct fj_ptx_insn *src)
 static const struct fj_emu_insn *warp_sync(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     const uint32_t members = fj_emu_r32(w, in->o[0])[fj_emu_first_lane(w)];
+    if (w->cta->unit->check != NULL)
+        fj_emu_check_order_lanes(w);
     if ((members & w->exec) != w->exec)
         return fj_emu_stop(w, in, __builtin_ctz(w->exec & ~members), FJ_EMU_FAULT_BARRIER,
                            "the lane is not in its own member mask 0x%08x", members);
@@ -197,6 +199,8 @@ static const struct fj_emu_insn *fence(struct fj_emu_warp *w, const struct fj_em
 {
     if (in->imm && w->cta->unit->check != NULL)
         fj_emu_check_proxy_fence(w);
+    else if (w->cta->unit->check != NULL)
+        fj_emu_check_order_lanes(w);
     return in + 1;
 }
 

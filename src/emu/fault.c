@@ -77,6 +77,12 @@ static void describe_wait(const struct fj_emu_warp *w, char *text, size_t cap)
         fj_emu_mbar_describe(w->wait_mbar, mbar, sizeof(mbar));
         snprintf(text, cap, "mbarrier 0x%x for parity %u (%s)", w->wait_addr, w->wait_parity, mbar);
         break;
+    case FJ_EMU_WAIT_POOL:
+        snprintf(text, cap,
+                 "setmaxnreg.inc (%u registers more for each thread of a warp; its CTA's pool has "
+                 "%u)",
+                 w->wait_registers, w->cta->pool);
+        break;
     default:
         snprintf(text, cap, "the cluster barrier (%u of %d warps have arrived)",
                  w->cta->unit->cluster_arrived, w->cta->unit->n_live);

@@ -5,16 +5,33 @@
 #include "emu/tally.h"
 #include "emu/tracing.h"
 
-static bool shared_lane(enum fj_ptx_space space, uint64_t address)
+// Generic addresses name their space themselves, lane by lane.
+static void sort_lanes(const struct fj_emu_warp *w, enum fj_ptx_space space,
+                       const uint64_t address[FJ_EMU_LANES], uint32_t *shared, uint32_t *global)
 {
-    return space == FJ_PTX_SHARED ||
-           (space == FJ_PTX_GENERIC && (address & FJ_EMU_WINDOW_MASK) == FJ_EMU_WINDOW_SHARED);
+    *shared = space == FJ_PTX_SHARED ? w->exec : 0;
+    *global = space == FJ_PTX_GLOBAL || space == FJ_PTX_CONST ? w->exec : 0;
+    if (space != FJ_PTX_GENERIC)
+        return;
+    for (uint32_t l = 0; l < FJ_EMU_LANES; l++) {
+        const uint64_t window = address[l] & FJ_EMU_WINDOW_MASK;
+        *shared |= (w->exec & (uint32_t)(window == FJ_EMU_WINDOW_SHARED) << l);
+        *global |= (w->exec & (uint32_t)(window == 0) << l);
+    }
 }
 
-static bool global_lane(enum fj_ptx_space space, uint64_t address)
+static void addresses(const struct fj_emu_warp *w, const struct fj_emu_insn *in, int operand,
+                      uint64_t address[FJ_EMU_LANES])
 {
-    return space == FJ_PTX_GLOBAL || space == FJ_PTX_CONST ||
-           (space == FJ_PTX_GENERIC && (address & FJ_EMU_WINDOW_MASK) == 0);
+    const uint64_t *wide = fj_emu_r64(w, in->o[operand]);
+    const uint32_t *narrow = fj_emu_r32(w, in->o[operand]), offset = (uint32_t)in->imm;
+    if (in->flags & 0x80) {
+        for (int l = 0; l < FJ_EMU_LANES; l++)
+            address[l] = wide[l] + (uint64_t)in->imm;
+        return;
+    }
+    for (int l = 0; l < FJ_EMU_LANES; l++)
+        address[l] = (uint32_t)(narrow[l] + offset);
 }
 
 bool fj_emu_hook_access(struct fj_emu_warp *w, const struct fj_emu_insn *in, int operand,
@@ -22,29 +39,22 @@ bool fj_emu_hook_access(struct fj_emu_warp *w, const struct fj_emu_insn *in, int
                         const uint64_t host[FJ_EMU_LANES])
 {
     const struct fj_emu_unit *unit = w->cta->unit;
-    uint32_t shared = 0, global = 0;
-    uint64_t address[FJ_EMU_LANES] = {0};
-    FJ_EMU_EACH_LANE(l, w->exec)
-    {
-        address[l] = fj_emu_address(w, in, operand, (int)l);
-        shared |= (uint32_t)shared_lane(space, address[l]) << l;
-        global |= (uint32_t)global_lane(space, address[l]) << l;
-    }
+    uint32_t shared, global, offset[FJ_EMU_LANES];
+    uint64_t address[FJ_EMU_LANES];
+    if (space == FJ_PTX_LOCAL || space == FJ_PTX_PARAM)
+        return true;
+    addresses(w, in, operand, address);
+    sort_lanes(w, space, address, &shared, &global);
     if (unit->tally != NULL && global != 0)
         fj_emu_tally_global(unit->tally, global, bytes, access == FJ_EMU_WRITE, host);
     if (unit->tally != NULL && shared != 0)
         fj_emu_tally_shared(unit->tally, shared, bytes, address);
     if (unit->check == NULL)
         return true;
-    uint64_t previous = UINT64_MAX; // lanes that read one address are one reader
-    FJ_EMU_EACH_LANE(l, shared)
-    {
-        if (access == FJ_EMU_READ && address[l] == previous)
-            continue;
-        previous = address[l];
-        if (!fj_emu_check_shared(w, in, (int)l, (uint32_t)address[l], bytes, access))
-            return false;
-    }
+    for (int l = 0; l < FJ_EMU_LANES; l++)
+        offset[l] = (uint32_t)address[l];
+    if (shared != 0 && !fj_emu_check_shared(w, in, shared, bytes, access, offset))
+        return false;
     return global == 0 || fj_emu_check_global(w, in, global, bytes, access, host);
 }
 
@@ -74,6 +84,14 @@ bool fj_emu_hook_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, uin
     if (unit->tally != NULL)
         fj_emu_tally_global(unit->tally, exec, bytes, false, address);
     return unit->check == NULL || fj_emu_check_global(w, in, exec, bytes, FJ_EMU_READ, address);
+}
+
+// Bulk copies order nothing by themselves, and what they write has no mark.
+bool fj_emu_hook_bulk(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                      uint64_t address, uint32_t bytes, bool is_store)
+{
+    return w->cta->unit->check == NULL ||
+           fj_emu_check_range(w, in, lane, address, bytes, is_store ? FJ_EMU_ATOMIC : FJ_EMU_READ);
 }
 
 void fj_emu_hook_group(struct fj_emu_warp *w, int what, uint32_t pending)

@@ -35,6 +35,9 @@ bool fj_emu_hook_async(struct fj_emu_warp *w, const struct fj_emu_insn *in, int 
 // The lanes of `exec` have read global memory outside fj_emu_resolve, by cp.async.
 bool fj_emu_hook_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
                         uint32_t bytes, const uint64_t address[FJ_EMU_LANES]);
+// One range of global memory that a bulk copy reads or writes.
+bool fj_emu_hook_bulk(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                      uint64_t address, uint32_t bytes, bool is_store);
 
 // Groups of copies: committed, or waited for until `pending` are left.
 enum {

@@ -273,6 +273,24 @@ void fj_emu_mem_mark(uint64_t addr, uint64_t bytes)
         memset(block->written + (addr - block->base), 1, bytes);
 }
 
+void fj_emu_mem_tagged(const struct fj_emu_block *block)
+{
+    __atomic_store_n(&((struct fj_emu_block *)block)->tagged, true, __ATOMIC_RELAXED);
+}
+
+void fj_emu_mem_settle(void)
+{
+    pthread_rwlock_rdlock(&table.lock);
+    for (size_t i = 0; i < table.count; i++) {
+        struct fj_emu_block *block = table.live[i];
+        if (!block->written || !__atomic_exchange_n(&block->tagged, false, __ATOMIC_RELAXED))
+            continue;
+        for (uint64_t k = 0; k < block->bytes; k++)
+            block->written[k] = block->written[k] != 0;
+    }
+    pthread_rwlock_unlock(&table.lock);
+}
+
 void fj_emu_mem_forget(int device)
 {
     if (atomic_load(&table.tracked) == 0)

@@ -9,10 +9,11 @@
 struct fj_emu_block {
     uint64_t base;
     uint64_t bytes;
-    uint8_t *written; // check mode: one byte per byte of memory, NULL otherwise
-    uint32_t serial;  // allocations are numbered from 1 for reports
-    int device;       // ordinal; free for the caller's use
-    void *owner;      // the context; free for the caller's use
+    uint8_t *written; // check mode: one byte per byte of memory, NULL otherwise: check_global.c
+    bool tagged;
+    uint32_t serial; // allocations are numbered from 1 for reports
+    int device;      // ordinal; free for the caller's use
+    void *owner;     // the context; free for the caller's use
 };
 
 // The live allocation that holds [addr, addr + bytes), or NULL. Thread-safe; the calling thread's
@@ -43,5 +44,8 @@ void fj_emu_mem_end_launch(void);
 void fj_emu_mem_track(bool on);
 void fj_emu_mem_mark(uint64_t addr, uint64_t bytes);
 void fj_emu_mem_forget(int device);
+// `written` of the block holds marks above 1, until the launch ends: fj_emu_mem_settle.
+void fj_emu_mem_tagged(const struct fj_emu_block *block);
+void fj_emu_mem_settle(void);
 
 #endif

@@ -35,6 +35,10 @@ uint64_t fj_emu_insn_flops(const struct fj_emu_insn *in); // of matrix instructi
 // Takes up the next path of a warp whose current one has ended. NULL: the warp is done.
 const struct fj_emu_insn *fj_emu_next_path(struct fj_emu_warp *w);
 
+// The registers a thread starts with, where setmaxnreg has a meaning; 0: not known.
+uint32_t fj_emu_entry_registers(const struct fj_emu_code *code, const struct fj_gpu *gpu);
+bool fj_emu_pool_has(const struct fj_emu_warp *w); // what the warp waits for
+
 // Lets warps that wait for barriers of this CTA go on when a warp has exited.
 void fj_emu_barrier_recheck(struct fj_emu_cta *cta);
 void fj_emu_cluster_recheck(struct fj_emu_unit *unit);

@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/thread.h"
 #include "emu/check.h"
+#include "emu/check_plan.h"
+#include "emu/memory.h"
 #include "emu/ops.h"
 #include "emu/tally.h"
 
@@ -20,8 +22,10 @@ struct fj_emu_run {
     uint32_t smem_bytes, smem_used; // the stride of CTAs, and what a CTA may touch
     fj_mutex lock;
     struct fj_emu_scratch *free;
+    uint32_t registers;   // of a thread, 0: not known
     uint64_t first_fault; // index of the unit
     struct fj_emu_fault fault;
+    struct fj_emu_plan *plan; // of the checks
     bool out_of_memory;
 };
 
@@ -80,9 +84,38 @@ static void run_warp_hooked(struct fj_emu_warp *w)
     }
 }
 
+// The same with the checks alone: most instructions need none.
+static void run_warp_checked(struct fj_emu_warp *w)
+{
+    const struct fj_emu_insn *in = w->resume, *const first = w->code->insns;
+    const uint8_t *plan = w->cta->unit->run->plan->insns;
+    w->quantum = QUANTUM;
+    while (in != NULL) {
+        const uint8_t how = plan[in - first];
+        uint32_t exec = w->active;
+        if (in->guard >= 0) {
+            const uint32_t p = w->pred[in->guard];
+            exec &= in->guard_not ? ~p : p;
+        }
+        w->exec = exec;
+        if (exec == 0) {
+            in++;
+            continue;
+        }
+        if ((how & FJ_EMU_PLAN_BEFORE) && !fj_emu_check_before(w, in))
+            return;
+        const struct fj_emu_insn *done = in;
+        in = in->fn(w, in);
+        if ((how & FJ_EMU_PLAN_AFTER) && in != NULL)
+            fj_emu_check_after(w, done);
+    }
+}
+
 static bool runnable(struct fj_emu_warp *w)
 {
     if (w->state == FJ_EMU_WAIT_MBAR && fj_emu_mbar_passed(w->wait_mbar, w->wait_parity))
+        w->state = FJ_EMU_READY;
+    if (w->state == FJ_EMU_WAIT_POOL && fj_emu_pool_has(w))
         w->state = FJ_EMU_READY;
     return w->state == FJ_EMU_READY;
 }
@@ -105,10 +138,7 @@ static void run_unit(struct fj_emu_unit *unit)
             if (!runnable(w))
                 continue;
             progress = true;
-            if (unit->hooks)
-                run_warp_hooked(w);
-            else
-                run_warp(w);
+            unit->run_warp(w);
             if (w->state == FJ_EMU_DONE)
                 warp_done(w);
         }
@@ -137,6 +167,7 @@ static void start_warp(struct fj_emu_run *run, struct fj_emu_scratch *s, struct 
         .state = FJ_EMU_READY,
         .local = s->local + at * FJ_EMU_LANES * code->local_bytes,
         .index = index,
+        .registers = run->registers,
     };
     w->started = w->active;
     w->exited = ~w->active;
@@ -173,8 +204,10 @@ static void start_unit(struct fj_emu_run *run, struct fj_emu_scratch *s, uint64_
         .check = s->check,
         .hooks = run->launch->counts != NULL || s->check != NULL || run->launch->tracer != NULL,
     };
+    const bool hooked = run->launch->counts != NULL || run->launch->tracer != NULL;
+    s->unit.run_warp = hooked ? run_warp_hooked : s->check != NULL ? run_warp_checked : run_warp;
     if (s->check != NULL)
-        fj_emu_check_reset(s->check);
+        fj_emu_check_reset(s->check, index);
     for (uint32_t rank = 0; rank < run->n_ctas; rank++) {
         struct fj_emu_cta *cta = &s->ctas[rank];
         *cta = (struct fj_emu_cta){
@@ -235,7 +268,8 @@ static struct fj_emu_scratch *take_scratch(struct fj_emu_run *run)
     if (ok && run->launch->counts != NULL)
         ok = fj_emu_tally_init(&s->tally, code);
     if (ok && run->launch->check) {
-        s->check = fj_emu_check_new(code, (int)run->n_ctas, (int)run->n_warps, run->smem_used);
+        s->check =
+            fj_emu_check_new(code, run->plan, (int)run->n_ctas, (int)run->n_warps, run->smem_used);
         ok = s->check != NULL;
     }
     if (ok)
@@ -340,9 +374,15 @@ int fj_emu_execute(const struct fj_emu_code *code, const struct fj_emu_launch *l
         launch->smem_dynamic_bytes;
     run.smem_bytes = (uint32_t)round_up(run.smem_used, 4096);
     run.n_units = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2] / run.n_ctas;
+    run.registers = fj_emu_entry_registers(code, launch->gpu);
     run.first_fault = UINT64_MAX;
+    if (launch->check && (run.plan = fj_emu_plan_new(code)) == NULL)
+        return fj_err(FAJIT_E_NOMEM, "out of memory for the emulated device's checks");
     fj_parallel_for(launch->threads, (int64_t)run.n_units, run_one, &run);
+    if (launch->check)
+        fj_emu_mem_settle();
     status = finish(&run);
+    fj_emu_plan_free(run.plan);
     if (status != FAJIT_OK)
         return status;
     if (run.out_of_memory)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define STORE_TILE "mad.lo.u32 %t0, %me, 4, %s;\nst.shared.u32 [%t0], %me;\n"
+#define STORE_T1 "mul.wide.u32 %at, %me, 4;\nadd.s64 %at, %at, %out;\nst.global.u32 [%at], %t1;\n"
 #define BULK_STORE                                                                                 \
     "setp.ne.u32 %p, %me, 0;\n@%p bra issued;\n"                                                   \
     "cp.async.bulk.global.shared::cta.bulk_group [%out], [%s], 256;\n"                             \
@@ -16,6 +17,13 @@
     "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%d0, %d1, %d2, %d3}, %x0, %x0, %p, 1, "  \
     "1, 0, 0;\nwgmma.commit_group.sync.aligned;\n"
 
+#define WGMMA_WAIT "wgmma.wait_group.sync.aligned 0;\n"
+
+// The first warpgroup gives registers away, the two others do as they are told.
+#define REGISTERS(count, others)                                                                   \
+    "setp.lt.u32 %p, %me, 128;\n@%p bra low;\n" others                                             \
+    "bra.uni done;\nlow: setmaxnreg.dec.sync.aligned.u32 " count ";\ndone:\n"
+
 // The whole tile is written, a word by each thread and turn.
 #define FILL_TILE                                                                                  \
     "mov.u32 %t1, %me;\nfill: mad.lo.u32 %t0, %t1, 4, %s;\nst.shared.u32 [%t0], 0;\n"              \
@@ -25,7 +33,7 @@ const struct fault faults[] = {
     {"global-bounds",
      64,
      false,
-     "add.s64 %at, %out, %d64;\nst.global.u32 [%at], %me;\n",
+     "add.s64 %at, %out, %d64;\nst.global.u32 [%at], 7;\n",
      {"4096", "4092"},
      CUDA_ERROR_ILLEGAL_ADDRESS,
      "past allocation",
@@ -133,7 +141,7 @@ const struct fault faults[] = {
     {"unwritten-shared",
      64,
      true,
-     STORE_TILE "bar.sync 0;\nld.shared.u32 %t1, [%t0+%d64];\nst.global.u32 [%out], %t1;\n",
+     STORE_TILE "bar.sync 0;\nld.shared.u32 %t1, [%t0+%d64];\n" STORE_T1,
      {"512", "0"},
      CUDA_ERROR_LAUNCH_FAILED,
      "unwritten",
@@ -162,8 +170,7 @@ const struct fault faults[] = {
      64,
      true,
      STORE_TILE "bar.sync 0;\n" STORE_TILE
-                "%B\nxor.b32 %t1, %t0, 128;\nld.shared.u32 %t2, [%t1];\nst.global.u32 [%out], "
-                "%t2;\n",
+                "%B\nxor.b32 %t1, %t0, 128;\nld.shared.u32 %t1, [%t1];\n" STORE_T1,
      {"", "bar.sync 0;"},
      CUDA_ERROR_LAUNCH_FAILED,
      "race",
@@ -220,6 +227,118 @@ const struct fault faults[] = {
      "async",
      false,
      NULL},
+    {"wgmma-refill",
+     128,
+     true,
+     FILL_TILE "fence.proxy.async.shared::cta;\nbar.sync 0;\n" WGMMA WGMMA_WAIT
+               "bar.sync 0;\n" STORE_TILE "%B\nbar.sync 0;\n" WGMMA WGMMA_WAIT
+               "st.global.b32 [%out], 0;\n",
+     {"", "fence.proxy.async.shared::cta;"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "without fence.proxy.async",
+     false,
+     NULL},
+    {"wgmma-overwrite",
+     128,
+     true,
+     FILL_TILE "fence.proxy.async.shared::cta;\nbar.sync 0;\n" WGMMA
+               "%B\nsetp.eq.u32 %q, %me, 0;\n@%q st.shared.u32 [%s], 7;\n" WGMMA_WAIT,
+     {"", WGMMA_WAIT "bar.sync 0;"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "overwritten before warp",
+     false,
+     NULL},
+    {"wgmma-read-then-write",
+     128,
+     true,
+     FILL_TILE "fence.proxy.async.shared::cta;\nbar.sync 0;\n" WGMMA WGMMA_WAIT
+               "%B\nsetp.eq.u32 %q, %w, 3;\n@%q st.shared.u32 [%s], 1;\n",
+     {"", "bar.sync 0;\nsetp.eq.u32 %q, %l, 0;"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "no barrier between",
+     false,
+     NULL},
+    {"lanes-one-address",
+     64,
+     true,
+     "and.b32 %t0, %me, %d64;\nshr.u32 %t1, %me, 5;\nmad.lo.u32 %t1, %t1, 4, %s;\n"
+     "st.shared.u32 [%t1], %t0;\n",
+     {"31", "32"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "store different values",
+     false,
+     NULL},
+    {"lanes-read",
+     64,
+     true,
+     STORE_TILE "%B\nxor.b32 %t1, %t0, 4;\nld.shared.u32 %t1, [%t1];\n" STORE_T1,
+     {"", "bar.warp.sync -1;"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "no bar.warp.sync between",
+     false,
+     NULL},
+    {"lanes-overwrite",
+     64,
+     true,
+     STORE_TILE "bar.warp.sync -1;\nxor.b32 %t1, %t0, 4;\nld.shared.u32 %t1, [%t1];\n%B\n"
+                "st.shared.u32 [%t0], %t1;\n",
+     {"", "bar.warp.sync -1;"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "no bar.warp.sync between",
+     false,
+     NULL},
+    {"ctas-write",
+     64,
+     true,
+     "mov.u32 %t1, %ctaid.x;\n%B\n" STORE_T1,
+     {"", "mov.u32 %t1, %me;"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "another CTA",
+     false,
+     NULL,
+     .grid = 3},
+    {"ctas-read",
+     64,
+     true,
+     "mov.u32 %t0, %ctaid.x;\nmul.wide.u32 %at, %t0, 4;\nadd.s64 %at, %at, %out;\n"
+     "st.global.u32 [%at], 1;\nxor.b32 %t0, %t0, %d64;\nmul.wide.u32 %at, %t0, 4;\n"
+     "add.s64 %at, %at, %out;\nld.global.u32 %t1, [%at];\n",
+     {"1", "0"},
+     CUDA_ERROR_LAUNCH_FAILED,
+     "another CTA",
+     false,
+     NULL,
+     .grid = 2},
+    {"registers-pool",
+     384,
+     false,
+     REGISTERS("%d64", "setmaxnreg.inc.sync.aligned.u32 240;\n"),
+     {"40", "24"},
+     CUDA_ERROR_LAUNCH_TIMEOUT,
+     "on setmaxnreg.inc",
+     true,
+     NULL,
+     .limits = ".maxntid 384\n.minnctapersm 1\n"},
+    {"registers-dec",
+     384,
+     false,
+     REGISTERS("%d64", "setmaxnreg.inc.sync.aligned.u32 240;\n"),
+     {"176", "24"},
+     CUDA_ERROR_ILLEGAL_INSTRUCTION,
+     "setmaxnreg.dec to 176",
+     true,
+     NULL,
+     .limits = ".maxntid 384\n.minnctapersm 1\n"},
+    {"registers-inc",
+     384,
+     false,
+     REGISTERS("24", "setmaxnreg.inc.sync.aligned.u32 240;\nsetmaxnreg.%B.sync.aligned.u32 232;\n"),
+     {"inc", "dec"},
+     CUDA_ERROR_ILLEGAL_INSTRUCTION,
+     "setmaxnreg.inc to 232",
+     true,
+     NULL,
+     .limits = ".maxntid 384\n.minnctapersm 1\n"},
 };
 
 const int n_faults = sizeof(faults) / sizeof(faults[0]);
@@ -243,7 +362,9 @@ static void append_body(struct fj_buf *ptx, const char *body, const char *part)
 void build_fault(struct fj_buf *ptx, const struct fault *fault, bool planted)
 {
     fj_buf_puts(ptx, ".version 8.4\n.target sm_90a\n.address_size 64\n"
-                     ".visible .entry run(.param .u64 in, .param .u64 out)\n{\n"
+                     ".visible .entry run(.param .u64 in, .param .u64 out)\n");
+    fj_buf_puts(ptx, fault->limits ? fault->limits : "");
+    fj_buf_puts(ptx, "{\n"
                      ".shared .align 1024 .b8 tile[4096];\n.shared .align 8 .b64 bars[2];\n"
                      ".reg .pred %p, %q;\n.reg .b32 %t<8>, %d<4>, %s, %b, %l, %w, %me;\n"
                      ".reg .b64 %x<4>, %in, %out, %at;\n"
@@ -266,9 +387,11 @@ CUresult run_fault(const struct device *device, const struct fault *fault, bool 
     if (load_kernel(device, ptx.data, fault->name, 0, &kernel) &&
         check_call(device, cuda->cuMemAlloc_v2(&in, 4096), "alloc", fault->name) &&
         check_call(device, cuda->cuMemAlloc_v2(&out, 4096), "alloc", fault->name) &&
-        check_call(device, cuda->cuMemsetD8_v2(in, 1, 4096), "set", fault->name)) {
-        result = cuda->cuLaunchKernel(kernel.function, 1, 1, 1, fault->threads, 1, 1, 0, NULL, args,
-                                      NULL);
+        check_call(device, cuda->cuMemsetD8_v2(in, 1, 4096), "set", fault->name) &&
+        (!fault->grid ||
+         check_call(device, cuda->cuMemsetD8_v2(out, 1, 4096), "set", fault->name))) {
+        result = cuda->cuLaunchKernel(kernel.function, fault->grid ? fault->grid : 1, 1, 1,
+                                      fault->threads, 1, 1, 0, NULL, args, NULL);
         if (result == CUDA_SUCCESS)
             result = cuda->cuCtxSynchronize();
     }

@@ -14,7 +14,9 @@ struct fault {
     const char *word; // in the report
     bool hangs;       // on hardware: not run there
     const char
-        *finder; // the tool of CUDA 13.0's compute-sanitizer that finds it on an H200, or NULL
+        *finder;   // the tool of CUDA 13.0's compute-sanitizer that finds it on an H200, or NULL
+    unsigned grid; // CTAs; 0: one
+    const char *limits; // of the entry, or NULL
 };
 
 extern const struct fault faults[];

@@ -173,7 +173,8 @@ static void test_strict_memory(void **state)
             64, true, FJ_EMU_FAULT_RACE, PARTS("0x400 is read while warp 0 writes it", "warp 1"));
     // After the barrier all read; the first warp then writes again without a second barrier.
     emu_bad(KERNEL("", "mov.u32 %r1, dyn; mad.lo.u32 %r2, %r0, 4, %r1; st.shared.u32 [%r2], %r0;\n"
-                       "bar.sync 0; ld.shared.u32 %r3, [%r1+252]; st.shared.u32 [%r2], %r3;"),
+                       "bar.sync 0; ld.shared.u32 %r3, [%r1+252]; bar.warp.sync -1;\n"
+                       "st.shared.u32 [%r2], %r3;"),
             64, true, FJ_EMU_FAULT_RACE, PARTS("no barrier between"));
 }
 
