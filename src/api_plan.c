@@ -48,9 +48,8 @@ static bool wants_tuning(struct fajit_ctx *ctx, const struct fj_problem *problem
 // A search that fails leaves what is known already: only a lost context ends the plan too.
 static int tune_first(struct fajit_ctx *ctx, const struct fj_problem *problem)
 {
-    struct fj_tuner_result found;
-    int err = fj_tuner_run(&ctx->jit, ctx->tune, problem,
-                           &(struct fj_tuner_params){.safe_only = true}, &found);
+    struct fajit_tune_result result = {.struct_size = sizeof(result)};
+    int err = fj_ctx_tune(ctx, problem, &(struct fajit_tune_params){0}, &result);
     if (err == FAJIT_E_CONTEXT_LOST)
         return err;
     if (err)

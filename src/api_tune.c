@@ -8,6 +8,8 @@
 #include "base/file.h"
 #include "ctx.h"
 
+#define RECORDS_MAX_BYTES ((size_t)256 << 20)
+
 // --- Searching --------------------------------------------------------------------------------
 
 struct listener {
@@ -90,8 +92,8 @@ static int from_record(struct fajit_ctx *ctx, const struct fj_problem *problem, 
     return FAJIT_OK;
 }
 
-static int run_tuner(struct fajit_ctx *ctx, const struct fj_problem *problem,
-                     const struct fajit_tune_params *params, struct fajit_tune_result *result)
+static int run_here(struct fajit_ctx *ctx, const struct fj_problem *problem,
+                    const struct fajit_tune_params *params, struct fajit_tune_result *result)
 {
     struct listener listener = {params->progress, params->user};
     struct fj_tuner_result found;
@@ -124,6 +126,62 @@ static int run_tuner(struct fajit_ctx *ctx, const struct fj_problem *problem,
     return err;
 }
 
+// A worker that found no end may have found something.
+static int best_so_far(struct fajit_ctx *ctx, const struct fj_problem *problem, int status,
+                       struct fajit_tune_result *result)
+{
+    struct fajit_tune_result known = *result;
+    char nvrtc[16], why[1024];
+    snprintf(why, sizeof(why), "%s", fj_err_text());
+    fj_ctx_nvrtc(ctx, nvrtc);
+    if (from_record(ctx, problem, nvrtc, &known) || known.median_us <= 0)
+        return status ? fj_err(status, "%s", why) : FAJIT_OK;
+    known.from_record = known.finished = false;
+    if (status)
+        fj_log(&ctx->jit.log, FAJIT_LOG_WARN, "%s; best so far: %s", why, known.config);
+    *result = known;
+    return FAJIT_OK;
+}
+
+static void read_records(struct fajit_ctx *ctx, struct fj_buf *ret_text)
+{
+    const char *path = fj_tune_path(ctx->tune);
+    fj_buf_clear(ret_text);
+    if (*path && fj_file_exists(path) && fj_file_read(path, RECORDS_MAX_BYTES, ret_text))
+        fj_buf_clear(ret_text);
+}
+
+static int run_in_worker(struct fajit_ctx *ctx, const struct fj_problem *problem,
+                         const struct fajit_tune_params *params, struct fajit_tune_result *result)
+{
+    if (!fj_disk_writable(ctx->jit.disk))
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "tuning in a worker needs a cache directory that can be written: results "
+                      "reach this process through it");
+    struct fj_buf text = {0};
+    fj_tune_enter(ctx->tune);
+    read_records(ctx, &text);
+    size_t before = text.len;
+    int err = fj_worker_tune(ctx->worker, problem, params, result);
+    read_records(ctx, &text);
+    if (text.len > before) { // the file only grows
+        fj_tune_add_text(ctx->tune, fj_tune_path(ctx->tune), text.data + before, text.len - before);
+        fj_store_add_records(&ctx->jit.store, text.data + before, text.len - before);
+    }
+    fj_tune_leave(ctx->tune);
+    fj_buf_free(&text);
+    if (err == FAJIT_E_CONTEXT_LOST || (err == FAJIT_OK && !*result->config))
+        err = best_so_far(ctx, problem, err, result);
+    return err;
+}
+
+int fj_ctx_tune(struct fajit_ctx *ctx, const struct fj_problem *problem,
+                const struct fajit_tune_params *params, struct fajit_tune_result *ret_result)
+{
+    return ctx->worker ? run_in_worker(ctx, problem, params, ret_result)
+                       : run_here(ctx, problem, params, ret_result);
+}
+
 int fajit_tune(struct fajit_ctx *ctx, const struct fajit_problem *problem,
                const struct fajit_tune_params *params, struct fajit_tune_result *ret_result)
 {
@@ -144,7 +202,7 @@ int fajit_tune(struct fajit_ctx *ctx, const struct fajit_problem *problem,
     if (!known.force && fj_tune_is_tuned(ctx->tune, &own, nvrtc))
         err = from_record(ctx, &own, nvrtc, &result);
     else
-        err = run_tuner(ctx, &own, &known, &result);
+        err = fj_ctx_tune(ctx, &own, &known, &result);
     return err ? err : fj_give_struct("fajit_tune_result", &result, sizeof(result), ret_result);
 }
 

@@ -163,6 +163,7 @@ static int read_environment(struct fajit_ctx_params *params)
     params->dump_dir = or_env(params->dump_dir, "FAJIT_DUMP");
     params->pack_path = or_env(params->pack_path, "FAJIT_PACK_PATH");
     params->record_path = or_env(params->record_path, "FAJIT_RECORD");
+    params->tune_worker = or_env(params->tune_worker, "FAJIT_TUNE_WORKER");
     params->no_compile = params->no_compile || env_flag("FAJIT_NO_COMPILE");
     params->emulated_check = params->emulated_check || env_flag("FAJIT_EMU_CHECK");
     return err;
@@ -287,6 +288,17 @@ static int open_tune(struct fajit_ctx *ctx, const struct fajit_ctx_params *param
         &ctx->tune);
 }
 
+// What the worker measures is for this context's GPU, and reaches it through the directory.
+static int open_worker(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
+{
+    char gpu[96];
+    if (!params->tune_worker || !ctx->jit.has_device)
+        return FAJIT_OK;
+    fj_record_gpu(&ctx->jit.gpu, gpu);
+    return fj_worker_create(params, (int)ctx->jit.device.device, fj_disk_dir(ctx->jit.disk), gpu,
+                            &ctx->jit.log, &ctx->worker);
+}
+
 void fj_ctx_nvrtc(struct fajit_ctx *ctx, char ret_text[16])
 {
     const struct fj_nvrtc *nvrtc = atomic_load(&ctx->jit.nvrtc);
@@ -327,6 +339,8 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
         &jit->disk);
     if (err == 0)
         err = open_tune(ctx, params);
+    if (err == 0)
+        err = open_worker(ctx, params);
     if (err == 0)
         fj_ctx_open_packs(ctx, params->pack_path);
     return err;
@@ -388,6 +402,7 @@ void fajit_ctx_destroy(struct fajit_ctx **ctx)
         return;
     struct fj_jit *jit = &(*ctx)->jit;
     fj_jobs_destroy(&jit->jobs);
+    fj_worker_destroy(&(*ctx)->worker);
     if (jit->mem)
         fj_mem_destroy(&jit->mem, free_kernel, jit);
     fj_ctx_close_packs(*ctx);

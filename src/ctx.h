@@ -5,6 +5,7 @@
 #include "autotune/tune.h"
 #include "base/thread.h"
 #include "jit.h"
+#include "tune_worker.h"
 
 struct fajit_ctx {
     struct fj_jit jit;
@@ -13,9 +14,10 @@ struct fajit_ctx {
     atomic_bool made_current;       // by fajit_ctx_make_current, in whatever thread
     enum fajit_tune_mode tune_mode; // never DEFAULT
     struct fj_tune *tune;
-    char *record_path; // FAJIT_RECORD; NULL: none
-    fj_mutex mutex;    // of the list below
-    char **noted;      // problems written there
+    struct fj_worker *worker; // tunes in a process of its own; NULL: none was named
+    char *record_path;        // FAJIT_RECORD; NULL: none
+    fj_mutex mutex;           // of the list below
+    char **noted;             // problems written there
     int noted_count;
     char *template_dir, *dump_dir, *nvrtc_path, *cache_dir; // own copies; NULL when unset
 };
@@ -76,6 +78,11 @@ int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *p
 // Opens the packs of a colon-separated list of files and directories; unusable ones are logged.
 void fj_ctx_open_packs(struct fajit_ctx *ctx, const char *pack_path);
 void fj_ctx_close_packs(struct fajit_ctx *ctx);
+
+// Searches, in the worker when there is one, and takes up the records it made. FAJIT_OK also when
+// the search was ended early with nothing found.
+int fj_ctx_tune(struct fajit_ctx *ctx, const struct fj_problem *problem,
+                const struct fajit_tune_params *params, struct fajit_tune_result *ret_result);
 
 // Appends the problem to record_path, once per context.
 void fj_ctx_note_problem(struct fajit_ctx *ctx, const struct fj_problem *problem);

@@ -79,6 +79,7 @@ int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
         .arch = options->arch,
         .cache_dir = options->cache_dir,
         .dump_dir = options->dump_dir,
+        .tune_worker = options->tune_worker,
         .log = print_log,
         .log_level = options->verbose > 0 ? FAJIT_LOG_DEBUG : FAJIT_LOG_NONE,
     };

@@ -8,6 +8,7 @@
 
 struct tool_options {
     const char *arch, *device, *cache_dir, *dump_dir;
+    const char *tune_worker;       // of the context; NULL: none
     char config[FAJIT_CONFIG_MAX]; // knobs of every --config; "" for none
     enum fajit_log_level log_level;
     bool json;

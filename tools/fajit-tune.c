@@ -61,13 +61,21 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"warm", tune_warm, false},    {"tune", tune_tune, false, true},
-    {"why", tune_why, false},      {"plot", tune_plot, false},
-    {"merge", tune_merge, true},   {"list", tune_list_entries, true},
-    {"show", tune_show, true},     {"why-key", tune_why_key, true},
-    {"stats", tune_stats, true},   {"gc", tune_gc, true},
-    {"clear", tune_clear, true},   {"pack", tune_pack, true},
-    {"unpack", tune_unpack, true}, {"verify", tune_verify, true},
+    {"warm", tune_warm, false},
+    {"tune", tune_tune, false, true},
+    {"worker", tune_worker, false, true}, // asked by the library: src/tune_worker.h
+    {"why", tune_why, false},
+    {"plot", tune_plot, false},
+    {"merge", tune_merge, true},
+    {"list", tune_list_entries, true},
+    {"show", tune_show, true},
+    {"why-key", tune_why_key, true},
+    {"stats", tune_stats, true},
+    {"gc", tune_gc, true},
+    {"clear", tune_clear, true},
+    {"pack", tune_pack, true},
+    {"unpack", tune_unpack, true},
+    {"verify", tune_verify, true},
     {"doctor", run_doctor, true},
 };
 
@@ -106,8 +114,6 @@ enum {
     OPT_FORCE,
     OPT_EXHAUSTIVE,
     OPT_SILENCE,
-    OPT_HEARTBEAT,
-    OPT_DONE,
     OPT_DEVICES,
     OPT_VOTE,
     OPT_MAX_SIZE,
@@ -122,8 +128,6 @@ static const struct option long_options[] = {
     {"candidates", required_argument, NULL, OPT_CANDIDATES},
     {"force", no_argument, NULL, OPT_FORCE},
     {"silence", required_argument, NULL, OPT_SILENCE},
-    {"heartbeat", required_argument, NULL, OPT_HEARTBEAT}, // between the program and its worker
-    {"done", required_argument, NULL, OPT_DONE},           // likewise
     {"exhaustive", no_argument, NULL, OPT_EXHAUSTIVE},
     {"devices", required_argument, NULL, OPT_DEVICES},
     {"output", required_argument, NULL, 'o'},
@@ -217,14 +221,6 @@ static bool take_option(struct tune_options *options, int opt)
     case OPT_SILENCE:
         return take_number("--silence", optarg, false, &options->silence_s) &&
                options->silence_s < 1e6;
-    case OPT_HEARTBEAT:
-        if (!take_number("--heartbeat", optarg, false, &value))
-            return false;
-        options->heartbeat = (int)value;
-        return true;
-    case OPT_DONE:
-        options->done = optarg;
-        return true;
     case OPT_EXHAUSTIVE:
         options->exhaustive = true;
         return true;
@@ -256,7 +252,6 @@ int main(int argc, char **argv)
         return tool_usage(usage);
 
     struct fajit_ctx *ctx = NULL;
-    options.argv = argv;
     if (!command->no_ctx && open_context(&options.tool, command, &ctx))
         return 1;
     int code = command->run(ctx, &options, argc - optind - 1, argv + optind + 1);

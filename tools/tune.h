@@ -16,9 +16,6 @@ struct tune_options {
     int candidates;   // 0: the library's
     bool force, exhaustive, vote, all_devices;
     const char *output; // --output
-    int heartbeat;      // worker: where it says that it is alive; 0: not a worker
-    const char *done;   // worker: numbers of the problems that are done, ",0,3,"
-    char **argv;        // of the program, for starting a worker
     uint64_t max_bytes; // --max-size; 0: everything
     bool has_max;
     enum tune_show show;
@@ -44,14 +41,10 @@ void tune_bar(int done, int total, const char *text);
 void tune_bar_clear(void);
 bool tune_on_terminal(void);
 
-// Runs the command line again in a worker process, which is killed when nothing is heard of it and
-// started again after that and after a fault. Returns its exit code.
-int tune_supervise(const struct tune_options *options, int problems);
-#define TUNE_EXIT_LOST 3 // the worker's CUDA context is gone: start another
-
 // Commands: return the exit code.
 int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_tune(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
+int tune_worker(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_why(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_plot(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
 int tune_merge(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);

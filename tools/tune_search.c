@@ -1,4 +1,5 @@
-// fajit-tune tune: searches, one problem after another on each device.
+// fajit-tune tune: searches, one problem after another on each device, in worker processes of this
+// very program that the library starts.
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -25,27 +26,16 @@ struct work {
     const struct tune_list *list;
     pthread_mutex_t mutex; // of the fields below, and of the output
     int next, done, failed;
-    bool lost;
 };
 
 struct worker {
     struct work *work;
     struct fajit_ctx *ctx;
     const char *text; // problem at hand
-    int number;       // its place in the list
     char phase[16];   // last one reported in a plain line
 };
 
 // --- Progress ---------------------------------------------------------------------------------
-
-// To whoever watches this process.
-static void tell(const struct tune_options *options, char what, const char *text)
-{
-    char line[512];
-    int len = snprintf(line, sizeof(line), "%c%.500s\n", what, text);
-    if (options->heartbeat && write(options->heartbeat, line, (size_t)len) < 0)
-        interrupted = 1; // nobody is left who would want the result
-}
 
 static int see_progress(void *user, const struct fajit_tune_progress *p)
 {
@@ -56,7 +46,6 @@ static int see_progress(void *user, const struct fajit_tune_progress *p)
              p->phase, p->best_us, p->best, *p->running ? p->running : "compiling",
              left > 0 ? left : 0);
     pthread_mutex_lock(&worker->work->mutex);
-    tell(worker->work->options, 'r', p->running);
     if (tune_on_terminal()) {
         tune_bar(p->timed, p->candidates, text);
     } else if (!worker->work->options->tool.json && strcmp(worker->phase, p->phase) != 0) {
@@ -129,9 +118,9 @@ static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
         .max_candidates = options->candidates,
         .force = options->force,
         .exhaustive = options->exhaustive,
-        .try_all = true,
         .progress = see_progress,
         .user = worker,
+        .silence_s = options->silence_s,
     };
     worker->phase[0] = '\0';
     if (tool_problem(&options->tool, worker->text, &problem) ||
@@ -143,18 +132,9 @@ static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
     return err;
 }
 
-// Whether an earlier worker did it.
-static bool is_done(const struct tune_options *options, int number)
-{
-    char mark[16];
-    snprintf(mark, sizeof(mark), ",%d,", number);
-    return options->done && strstr(options->done, mark);
-}
-
 static void end_one(struct worker *worker, int err, const struct fajit_tune_result *result)
 {
     struct work *work = worker->work;
-    char number[16];
     work->done++;
     if (err)
         work->failed++;
@@ -165,31 +145,20 @@ static void end_one(struct worker *worker, int err, const struct fajit_tune_resu
                 tool_name, worker->text);
         work->failed++;
     }
-    snprintf(number, sizeof(number), "%d", worker->number);
-    tell(work->options, 'd', number);
 }
 
 static void *run(void *user)
 {
     struct worker *worker = user;
     struct work *work = worker->work;
-    bool lost = false;
     pthread_mutex_lock(&work->mutex);
-    while (!lost && !interrupted && work->next < work->list->count) {
+    while (!interrupted && work->next < work->list->count) {
         struct fajit_tune_result result = {.struct_size = sizeof(result)};
-        worker->number = work->next++;
-        worker->text = work->list->texts[worker->number];
-        if (is_done(work->options, worker->number)) {
-            work->done++;
-            continue;
-        }
+        worker->text = work->list->texts[work->next++];
         pthread_mutex_unlock(&work->mutex);
         int err = tune_one(worker, &result);
         pthread_mutex_lock(&work->mutex);
-        lost = err == FAJIT_E_CONTEXT_LOST;
-        work->lost |= lost;
-        if (!lost)
-            end_one(worker, err, &result);
+        end_one(worker, err, &result);
     }
     pthread_mutex_unlock(&work->mutex);
     return NULL;
@@ -208,7 +177,8 @@ static int open_all(const struct tune_options *options, struct fajit_ctx *first,
                                           .device = FAJIT_DEVICE_CUDA,
                                           .device_ordinal = i,
                                           .cache_dir = options->tool.cache_dir,
-                                          .dump_dir = options->tool.dump_dir};
+                                          .dump_dir = options->tool.dump_dir,
+                                          .tune_worker = options->tool.tune_worker};
         if (fajit_ctx_create(&params, &ret_contexts[count]))
             break;
         count++;
@@ -236,33 +206,31 @@ static void run_on_devices(struct work *work, struct fajit_ctx *first)
 
 int tune_tune(struct fajit_ctx *none, const struct tune_options *options, int count, char **args)
 {
-    (void)none;
+    struct tool_options tool = options->tool;
     struct tune_list list;
+    struct fajit_ctx *ctx;
+    char self[4096];
+    (void)none;
     int code = tune_list_make(options, count, args, &list);
     if (code)
         return code;
-    if (!options->heartbeat) {
-        code = tune_supervise(options, list.count);
-        code = code == 0 && list.bad ? 1 : code;
-        tune_list_free(&list);
-        return code;
-    }
-    struct work work = {.options = options, .list = &list, .mutex = PTHREAD_MUTEX_INITIALIZER};
-    struct fajit_ctx *ctx;
-    if (tool_context(&options->tool, &ctx)) {
+    ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[len > 0 ? len : 0] = '\0';
+    tool.tune_worker = len > 0 ? self : NULL;
+    struct tune_options own = *options;
+    own.tool = tool;
+    struct work work = {.options = &own, .list = &list, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    if (tool_context(&tool, &ctx)) {
         tune_list_free(&list);
         return 1;
     }
     signal(SIGINT, interrupt);
-    signal(SIGPIPE, SIG_IGN);
     run_on_devices(&work, ctx);
     fajit_ctx_destroy(&ctx);
-    if (work.failed || (work.done < list.count && !work.lost))
+    if (work.failed || work.done < list.count)
         fprintf(stderr, "%s: %d of %d problems failed, %d not begun\n", tool_name, work.failed,
                 list.count, list.count - work.done);
-    code = work.lost     ? TUNE_EXIT_LOST
-           : interrupted ? 130
-                         : work.failed > 0 || work.done < list.count;
+    code = interrupted ? 130 : work.failed > 0 || work.done < list.count || list.bad;
     tune_list_free(&list);
     return code;
 }

@@ -158,6 +158,8 @@ struct fajit_ctx_params {
                              // layers behind the cache directory; default FAJIT_PACK_PATH
     const char *record_path; // every problem planned is appended to this file, once per context:
                              // what fajit-tune warms from; default FAJIT_RECORD
+    const char *tune_worker; // the path of fajit-tune, of this version: fajit_tune, and plans that
+                             // tune, measure in that process; default FAJIT_TUNE_WORKER
     const struct fajit_store *store; // copied; NULL: none
     int compile_threads;             // for plans that do not wait; default the cores, from 2 to 4
 };
@@ -601,13 +603,16 @@ struct fajit_tune_params {
     bool force;         // also when a search of this problem has ended before
     bool exhaustive;    // every configuration (up to max_candidates): hours; to judge the search by
     // A kernel of family sm90 waits on barriers: were it wrong, it might hang, and take the CUDA
-    // context with it. Configurations of such kernels are tried only when the host says so, or when
-    // a record shows that they ran on this GPU before. fajit-tune does.
+    // context with it. A context without a `tune_worker` tries configurations of such kernels only
+    // when this is set, or when a record (bundled ones included) shows that they ran on this GPU
+    // before; and what faults all the same is FAJIT_E_CONTEXT_LOST, which names it. With a worker
+    // everything is tried: what hangs is killed, what faults left out, and the search goes on.
     bool try_all;
     // Called on the tuning thread, several times a second. Non-zero cancels: the best so far is
     // the result. May be NULL.
     int (*progress)(void *user, const struct fajit_tune_progress *progress);
     void *user;
+    double silence_s; // of a worker, before it is killed as hanging; default 20
 };
 
 struct fajit_tune_result {
