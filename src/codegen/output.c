@@ -26,6 +26,19 @@ void fj_output_line(struct fj_output *output, struct fj_str text, struct fj_line
     output->opened = content.p[content.n - 1] == '{';
 }
 
+void fj_output_comment(struct fj_output *output, struct fj_str text, struct fj_line from)
+{
+    struct fj_str empty = {"//", 2};
+    if (fj_str_equal(fj_str_trim(text), empty)) {
+        output->pause = true;
+        return;
+    }
+    if (output->pause && output->text.len)
+        fj_output_line(output, empty, (struct fj_line){from.file, from.line});
+    output->pause = false;
+    fj_output_line(output, text, from);
+}
+
 void fj_output_gap(struct fj_output *output)
 {
     output->gap = true;

@@ -10,10 +10,14 @@ struct fj_output {
     struct fj_buf lines; // of struct fj_line
     bool gap;            // a blank line is due before the next line
     bool opened;         // the last line ends in {
+    bool pause;          // an empty line of a comment is due before the next line of it
 };
 
 // A blank line is one of only blanks.
 void fj_output_line(struct fj_output *output, struct fj_str text, struct fj_line from);
+// A line of one comment: empty ones, of only //, neither end it nor follow each other, for what
+// stood between them may have gone.
+void fj_output_comment(struct fj_output *output, struct fj_str text, struct fj_line from);
 void fj_output_gap(struct fj_output *output);
 void fj_output_lines(struct fj_output *output, const char *text); // the engine's own
 void fj_output_join(struct fj_output *output, const struct fj_output *more);

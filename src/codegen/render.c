@@ -158,6 +158,10 @@ static void put_text(struct render *r, struct fj_output *output, const struct fj
     if (line.n && line.p[0] == '{')
         r->shifted = false;
     bool broken = break_before_name(r, op, &at);
+    if (output == &r->intro) {
+        fj_output_comment(output, line, from);
+        return;
+    }
     if (!broken && !r->shifted) {
         fj_output_line(output, line, from);
         return;

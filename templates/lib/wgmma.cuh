@@ -93,11 +93,17 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[$half], uint32 a, uint32 b, 
                  "}"
                  :
                  //@for t in 0..last
-                 //@let e 4 * t
-                 "+f"(d[$e]), "+f"(d[$e + 1]), "+f"(d[$e + 2]), "+f"(d[$e + 3]),
+                 //@let e0 4 * t
+                 //@let e1 4 * t + 1
+                 //@let e2 4 * t + 2
+                 //@let e3 4 * t + 3
+                 "+f"(d[$e0]), "+f"(d[$e1]), "+f"(d[$e2]), "+f"(d[$e3]),
                  //@end
-                 //@let e 4 * last
-                 "+f"(d[$e]), "+f"(d[$e + 1]), "+f"(d[$e + 2]), "+f"(d[$e + 3])
+                 //@let e0 4 * last
+                 //@let e1 4 * last + 1
+                 //@let e2 4 * last + 2
+                 //@let e3 4 * last + 3
+                 "+f"(d[$e0]), "+f"(d[$e1]), "+f"(d[$e2]), "+f"(d[$e3])
                  : "r"(a), "r"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
                  : "memory");
 }
@@ -136,11 +142,17 @@ __device__ __forceinline__ void wgmma_rs(float (&d)[$half], const uint32 *a, uin
                  "}"
                  :
                  //@for t in 0..last
-                 //@let e 4 * t
-                 "+f"(d[$e]), "+f"(d[$e + 1]), "+f"(d[$e + 2]), "+f"(d[$e + 3]),
+                 //@let e0 4 * t
+                 //@let e1 4 * t + 1
+                 //@let e2 4 * t + 2
+                 //@let e3 4 * t + 3
+                 "+f"(d[$e0]), "+f"(d[$e1]), "+f"(d[$e2]), "+f"(d[$e3]),
                  //@end
-                 //@let e 4 * last
-                 "+f"(d[$e]), "+f"(d[$e + 1]), "+f"(d[$e + 2]), "+f"(d[$e + 3])
+                 //@let e0 4 * last
+                 //@let e1 4 * last + 1
+                 //@let e2 4 * last + 2
+                 //@let e3 4 * last + 3
+                 "+f"(d[$e0]), "+f"(d[$e1]), "+f"(d[$e2]), "+f"(d[$e3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b), "r"(accumulate),
                    "n"(kTransposeB)
                  : "memory");

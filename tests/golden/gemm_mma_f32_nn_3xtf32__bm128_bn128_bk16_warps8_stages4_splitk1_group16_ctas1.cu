@@ -15,7 +15,6 @@
 //
 // Every element that a warp takes from shared memory serves a whole row or column of its part, so
 // the larger the part, the less shared memory limits the tensor cores.
-//
 
 constexpr int kBlockM = 128;      // rows of C in one tile
 constexpr int kBlockN = 128;      // columns of C in one tile

@@ -34,6 +34,20 @@ static void prelude_order(void **state)
                "long long x = kLarge; // kUnusedNot, xkUnused\n");
 }
 
+// What stood between empty lines of the template's comment may have gone.
+static void empty_comment_lines(void **state)
+{
+    (void)state;
+    static const char text[] = "//@switch on bool\n//\n// One.\n//\n//@if on\n// Two.\n//@end\n//\n"
+                               "// Three.\n//\n//@if on\n// Four.\n//@end\n//@prelude\na\n";
+    reset();
+    fj_params_int(&params, "on", 0);
+    check_text(text, "// One.\n//\n// Three.\n\na\n");
+    reset();
+    fj_params_int(&params, "on", 1);
+    check_text(text, "// One.\n//\n// Two.\n//\n// Three.\n//\n// Four.\n\na\n");
+}
+
 static void long_docs_are_wrapped(void **state)
 {
     (void)state;
@@ -440,6 +454,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prelude_order),
+        cmocka_unit_test(empty_comment_lines),
         cmocka_unit_test(long_docs_are_wrapped),
         cmocka_unit_test(blank_lines),
         cmocka_unit_test(no_final_newline_and_crlf),
