@@ -46,10 +46,10 @@ static bool wants_tuning(struct fajit_ctx *ctx, const struct fj_problem *problem
 }
 
 // A search that fails leaves what is known already: only a lost context ends the plan too.
-static int tune_first(struct fajit_ctx *ctx, const struct fj_problem *problem)
+static int tune_first(struct fajit_ctx *ctx, const struct fj_problem *problem, double budget_s)
 {
     struct fajit_tune_result result = {.struct_size = sizeof(result)};
-    int err = fj_ctx_tune(ctx, problem, &(struct fajit_tune_params){0}, &result);
+    int err = fj_ctx_tune(ctx, problem, &(struct fajit_tune_params){.budget_s = budget_s}, &result);
     if (err == FAJIT_E_CONTEXT_LOST)
         return err;
     if (err)
@@ -97,7 +97,7 @@ static int fill_plan(struct fajit_plan *plan, const struct fajit_problem *proble
         err = fj_stream_is_capturing(jit, params->stream, &capturing);
     fj_ctx_nvrtc(plan->ctx, nvrtc);
     if (err == 0 && wants_tuning(plan->ctx, &own, params, capturing, nvrtc))
-        err = tune_first(plan->ctx, &own);
+        err = tune_first(plan->ctx, &own, params->tune_budget_s);
     if (err == 0)
         err = choose(plan->ctx, &own, &plan->choice, &plan->found);
     if (err == 0)

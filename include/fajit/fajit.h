@@ -332,6 +332,7 @@ struct fajit_plan_params {
     bool watches; // keep the template's //@watch lines for fajit_plan_trace: the same results
                   // from another text, with a cache entry of its own
     enum fajit_wait wait; // other than FAJIT_WAIT: nothing is tuned, FAJIT_EFFORT_TUNE is refused
+    double tune_budget_s; // of planning that tunes; default 30
 };
 
 // Thread-safety: immutable after creation; launches may run concurrently.
