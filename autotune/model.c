@@ -53,6 +53,22 @@ struct tiles {
     double useful;
 };
 
+// KV blocks of one head's tiles: under a causal mask those up to the last one that a tile's last
+// row sees.
+static double attn_blocks(const struct fj_attn *attn, int64_t tiles, double queries, double bn)
+{
+    const double q = (double)attn->seq_q, k = (double)attn->seq_k;
+    const double shift = attn->causal == FAJIT_CAUSAL_BOTTOM_RIGHT ? k - q : 0;
+    double blocks = 0;
+    if (attn->causal == FAJIT_CAUSAL_NONE)
+        return (double)tiles * ceil(k / bn);
+    for (int64_t i = 0; i < tiles; i++) {
+        double visible = fmin((double)(i + 1) * queries, q) + shift;
+        blocks += ceil(fmin(fmax(visible, 0), k) / bn);
+    }
+    return blocks;
+}
+
 static struct tiles attn_tiles(const struct fj_choice *choice)
 {
     const struct fj_attn *attn = &choice->problem.attn;
@@ -60,14 +76,9 @@ static struct tiles attn_tiles(const struct fj_choice *choice)
     double group = knob(choice, FJ_KNOB_packgqa, 1);
     double rows = (double)attn->seq_q * group;
     double heads = (double)(attn->batch * attn->heads_q) / group;
-    double cluster = knob(choice, FJ_KNOB_cluster, 1); // its CTAs work below each other
-    double tiles = ceil(rows / (bm * cluster)) * cluster;
-    double blocks = ceil((double)attn->seq_k / bn);
-    // Below the diagonal, and half a block of waste along it.
-    if (attn->causal != FAJIT_CAUSAL_NONE && attn->seq_q > 1)
-        blocks = fmin(blocks, blocks / 2 + bm / group / bn / 2 + 0.5);
-    return (struct tiles){
-        .ctas = tiles * heads, .blocks = fmax(blocks, 1), .useful = rows / (tiles * bm)};
+    double tiles = ceil(rows / bm);
+    double blocks = attn_blocks(attn, (int64_t)tiles, bm / group, bn) / tiles;
+    return (struct tiles){.ctas = tiles * heads, .blocks = blocks, .useful = rows / (tiles * bm)};
 }
 
 static struct tiles gemm_tiles(const struct fj_choice *choice)
@@ -131,6 +142,9 @@ void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
     double bytes_per_us = 2.0 * gpu->memory_clock_khz * gpu->memory_bus_bits / 8 / 1e3;
 
     model.useful = tiles.useful;
+    model.flops = tiles.ctas * tiles.blocks * cost.block_flops;
+    model.bytes = tiles.ctas * tiles.blocks * cost.block_bytes;
+    model.exps = tiles.ctas * tiles.blocks * cost.block_exps;
     model.waves = tiles.ctas / (sms * model.ctas_per_sm);
     model.tensor_us = cost.flops / (flops_per_clock(choice, r) * sms * mhz);
     model.exp_us = cost.exps / (r->exps * sms * mhz);

@@ -10,6 +10,7 @@ struct fj_model {
     double waves;                        // CTAs over what the GPU holds at once
     int ctas_per_sm;                     // by shared memory and threads; registers are not known
     double useful;                       // share of the tiles' rows that are the problem's
+    double flops, bytes, exps; // of all blocks of all CTAs, what is masked in them included
     double predicted_us;
 };
 
