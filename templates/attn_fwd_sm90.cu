@@ -7,7 +7,7 @@
 //@const  ctas            CTAs of one SM
 //@const  load_registers  of a thread of the loading warpgroup
 //@const  math_registers  of a thread that computes
-//@const  pack_group      query heads of one KV head that share a tile's rows; 1: one head
+//@const  pack_group      query heads of one KV head that share a tile's rows
 //@const  cluster         CTAs of one cluster, which share the keys they read
 //@const  smem_bytes      dynamic shared memory of one CTA
 //@switch dtype f16|bf16  element type of Q, K, V and O
@@ -231,9 +231,14 @@ struct Consumer {
         //@watch O [64, head_dim_v] acc regs=head_dim_v/2
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
+            //@if pack_group > 1
             const int packed = tile.row0 + row() + 8 * j;
             const int query = packed / kPackGroup;
             const int64 head = tile.head * kPackGroup + packed % kPackGroup;
+            //@else
+            const int query = tile.row0 + row() + 8 * j;
+            const int64 head = tile.head;
+            //@end
             const float total = quad_sum(softmax.l[j]); // by all lanes, rows or not
             const float sum = query < tile.len_q ? total : 0.0f;
             const bool nothing = sum == 0.0f;
@@ -303,7 +308,7 @@ struct Consumer {
         //@else
         if (n == 0)
             release(kEmptyQ + warpgroup);
-        //@end
+            //@end
         if (n >= unmasked)
             mask(tile, n);
         softmax.update(S, shape.scale * kLog2E);

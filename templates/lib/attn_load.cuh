@@ -68,7 +68,7 @@ struct Shared {
 // The producer: one warp, of which one lane talks to the copy engine.
 struct Producer {
     Shared smem;
-    const TensorMap &q_map; // (head_dim, group, seq_q, heads_kv, batch): box of one warpgroup
+    const TensorMap &q_map; // (head_dim, group, seq_q, heads_kv, batch): rows of one warpgroup
     //@if cluster > 1
     const TensorMap &k_map; // (head_dim, seq_k, heads_kv, batch): box of a CTA's share of a block
     //@else
@@ -112,11 +112,15 @@ struct Producer {
             mbarrier_wait(smem.barrier(kEmptyQ + w), q_parity ^ 1);
             if (lane != 0)
                 continue;
+            //@if pack_group > 1
+            const int query = (tile.row0 + 64 * w) / kPackGroup;
+            //@else
+            const int query = tile.row0 + 64 * w;
+            //@end
             mbarrier_arrive_expect(full, kBytesQ);
             for (int p = 0; p < kPanels; ++p)
                 tma_load(smem.q(w) + p * 64 * kPanelRow, q_map, full, kEvictFirst, 64 * p,
-                         tile.head % shape.group, (tile.row0 + 64 * w) / kPackGroup,
-                         tile.head / shape.group, tile.batch);
+                         tile.head % shape.group, query, tile.head / shape.group, tile.batch);
         }
         q_parity ^= 1;
     }

@@ -1,5 +1,10 @@
-// The tiles of an attention launch. A row of a tile is a query, or with packing a query of one of
-// the pack_group heads that read the same K and V. Needs lib/attention.cuh, lib/tile_order.cuh.
+//@if pack_group > 1
+// The tiles of an attention launch. A row of a tile is a query of one of the pack_group heads that
+// read the same K and V: all of them for one query, then for the next. Needs lib/attention.cuh,
+// lib/tile_order.cuh.
+//@else
+// The tiles of an attention launch. Needs lib/attention.cuh, lib/tile_order.cuh.
+//@end
 //@if cluster > 1
 //
 // The CTAs of a cluster work on tiles below each other, of the same head: they read the same keys.
@@ -19,7 +24,11 @@ struct Shape {
     //@end
     int seq_q;
     int seq_k;
-    int heads;   // query heads / pack_group
+    //@if pack_group > 1
+    int heads; // query heads / pack_group
+    //@else
+    int heads; // query heads
+    //@end
     int group;   // of these, how many read one KV head
     int section; // of batch * heads, how many are walked together: their K and V stay in L2
     //@if cluster > 1
@@ -33,7 +42,11 @@ struct Shape {
 
 struct Tile {
     int batch;
+    //@if pack_group > 1
     int head; // in units of pack_group query heads
+    //@else
+    int head;
+    //@end
     int row0;
     int len_q;
     int len_k;
@@ -41,14 +54,23 @@ struct Tile {
     // Keys that a row sees.
     __device__ __forceinline__ int keys(int row) const
     {
+        //@if pack_group > 1
         return visible_keys(row / kPackGroup, len_q, len_k);
+        //@else
+        return visible_keys(row, len_q, len_k);
+        //@end
     }
 
     // Blocks of keys that the rows up to `row` see. At least one, so that every tile has a first
     // block: when nothing is seen, that one is masked away.
     __device__ __forceinline__ int blocks(int row) const
     {
-        return max(1, (keys(min(row, len_q * kPackGroup - 1)) + kBlockN - 1) / kBlockN);
+        //@if pack_group > 1
+        const int last = len_q * kPackGroup - 1;
+        //@else
+        const int last = len_q - 1;
+        //@end
+        return max(1, (keys(min(row, last)) + kBlockN - 1) / kBlockN);
     }
 
     // Blocks that are fetched: those that any row sees.

@@ -43,8 +43,6 @@ constexpr int kThreads = 512;       // per CTA: one warpgroup loads, block_m / 6
 constexpr int kCtas = 1;            // CTAs of one SM
 constexpr int kLoadRegisters = 32;  // of a thread of the loading warpgroup
 constexpr int kMathRegisters = 160; // of a thread that computes
-constexpr int kPackGroup = 1;       // query heads of one KV head that share a tile's rows; 1: one
-                                    // head
 constexpr int kSmemBytes = 172224;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
@@ -423,15 +421,14 @@ __device__ __forceinline__ TilePlace place_tile(int tile, int tiles, int tiles_m
     return place;
 }
 
-// The tiles of an attention launch. A row of a tile is a query, or with packing a query of one of
-// the pack_group heads that read the same K and V. Needs lib/attention.cuh, lib/tile_order.cuh.
+// The tiles of an attention launch. Needs lib/attention.cuh, lib/tile_order.cuh.
 
 // What a launch may change.
 struct Shape {
     int *next_tile; // 0 at the launch: tiles taken after the first one of each CTA
     int seq_q;
     int seq_k;
-    int heads;   // query heads / pack_group
+    int heads;   // query heads
     int group;   // of these, how many read one KV head
     int section; // of batch * heads, how many are walked together: their K and V stay in L2
     int tiles_m; // tiles of one head
@@ -441,7 +438,7 @@ struct Shape {
 
 struct Tile {
     int batch;
-    int head; // in units of pack_group query heads
+    int head;
     int row0;
     int len_q;
     int len_k;
@@ -449,14 +446,15 @@ struct Tile {
     // Keys that a row sees.
     __device__ __forceinline__ int keys(int row) const
     {
-        return visible_keys(row / kPackGroup, len_q, len_k);
+        return visible_keys(row, len_q, len_k);
     }
 
     // Blocks of keys that the rows up to `row` see. At least one, so that every tile has a first
     // block: when nothing is seen, that one is masked away.
     __device__ __forceinline__ int blocks(int row) const
     {
-        return max(1, (keys(min(row, len_q * kPackGroup - 1)) + kBlockN - 1) / kBlockN);
+        const int last = len_q - 1;
+        return max(1, (keys(min(row, last)) + kBlockN - 1) / kBlockN);
     }
 
     // Blocks that are fetched: those that any row sees.
@@ -666,7 +664,7 @@ struct Shared {
 // The producer: one warp, of which one lane talks to the copy engine.
 struct Producer {
     Shared smem;
-    const TensorMap &q_map; // (head_dim, group, seq_q, heads_kv, batch): box of one warpgroup
+    const TensorMap &q_map; // (head_dim, group, seq_q, heads_kv, batch): rows of one warpgroup
     const TensorMap &k_map; // (head_dim, seq_k, heads_kv, batch): box of a block
     const TensorMap &v_map; // (head_dim_v, seq_k, heads_kv, batch)
     int lane;
@@ -691,11 +689,11 @@ struct Producer {
             mbarrier_wait(smem.barrier(kEmptyQ + w), q_parity ^ 1);
             if (lane != 0)
                 continue;
+            const int query = tile.row0 + 64 * w;
             mbarrier_arrive_expect(full, kBytesQ);
             for (int p = 0; p < kPanels; ++p)
                 tma_load(smem.q(w) + p * 64 * kPanelRow, q_map, full, kEvictFirst, 64 * p,
-                         tile.head % shape.group, (tile.row0 + 64 * w) / kPackGroup,
-                         tile.head / shape.group, tile.batch);
+                         tile.head % shape.group, query, tile.head / shape.group, tile.batch);
         }
         q_parity ^= 1;
     }
@@ -861,9 +859,8 @@ struct Consumer {
     {
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
-            const int packed = tile.row0 + row() + 8 * j;
-            const int query = packed / kPackGroup;
-            const int64 head = tile.head * kPackGroup + packed % kPackGroup;
+            const int query = tile.row0 + row() + 8 * j;
+            const int64 head = tile.head;
             const float total = quad_sum(softmax.l[j]); // by all lanes, rows or not
             const float sum = query < tile.len_q ? total : 0.0f;
             const bool nothing = sum == 0.0f;
