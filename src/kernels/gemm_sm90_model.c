@@ -139,5 +139,7 @@ double fj_gemm_sm90_predict_us(const struct fj_choice *choice, const struct fj_g
                                   FJ_CFG(config, clustern), FJ_CFG(config, splitk)};
     struct fj_gemm_sizes sizes = fj_gemm_sizes(&computed.problem.gemm, FJ_GEMM_SM90_UNKNOWN);
     const double mhz = gpu->clock_khz > 0 ? gpu->clock_khz / 1e3 : CLOCK_MHZ;
-    return estimate(&own, &sizes, gpu) / mhz;
+    // Of two that are each other's mirror image, what needs no exchange of roles comes first.
+    const double roles = FJ_CFG(&choice->config, swap) == 1 ? 1.01 : 1;
+    return roles * estimate(&own, &sizes, gpu) / mhz;
 }
