@@ -73,12 +73,13 @@ int fajit_ctx_report(struct fajit_ctx *ctx, char **ret_text)
     const struct fj_jit *jit = &ctx->jit;
     fj_disk_stats(jit->disk, &disk);
     fj_buf_printf(&text, "fajit %s\n", fajit_version());
-    fj_buf_printf(&text, "device: %s, compute capability %d.%d, %d SMs%s\n", jit->gpu.name,
-                  jit->gpu.cc / 10, jit->gpu.cc % 10, jit->gpu.sm_count,
-                  jit->has_device ? "" : " (compile only)");
     if (jit->has_device)
-        fj_buf_printf(&text, "driver: CUDA %d.%d\n", jit->gpu.driver_version / 1000,
-                      jit->gpu.driver_version % 1000 / 10);
+        fj_buf_printf(&text, "device: %s, compute capability %d.%d, %d SMs\ndriver: CUDA %d.%d\n",
+                      jit->gpu.name, jit->gpu.cc / 10, jit->gpu.cc % 10, jit->gpu.sm_count,
+                      jit->gpu.driver_version / 1000, jit->gpu.driver_version % 1000 / 10);
+    else
+        fj_buf_printf(&text, "device: none, compiling for compute capability %d.%d\n",
+                      jit->gpu.cc / 10, jit->gpu.cc % 10);
     fj_loader_report(jit->nvrtc_path, &text);
     fj_buf_printf(&text, "cache: %s\n", disk.dir && *disk.dir ? disk.dir : "memory only");
     if (disk.note && *disk.note)

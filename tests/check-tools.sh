@@ -42,6 +42,7 @@ for name in fajit-inspect fajit-tune fajit-bench; do
     expect 2 '' "usage: $name" "$tool"
     expect 2 '' "usage: $name" "$tool" --no-such-option
     expect 2 '' "unknown command 'nonsense'" "$tool" nonsense attn:f32,d64
+    expect 2 '' "unknown command 'nonsense'" "$tool" nonsense
 done
 
 inspect=$build/tools/fajit-inspect
@@ -62,10 +63,23 @@ tune=$build/tools/fajit-tune
 expect 0 'empty' '' "$tune" list --cache-dir "$dir/cache"
 expect 0 "$dir/cache" '' "$tune" stats --cache-dir "$dir/cache"
 expect 0 'fajit' '' "$tune" doctor --cache-dir "$dir/cache"
+[ "$(grep -c 'the CUDA driver was not found' "$dir/out")" -le 1 ] || bad "doctor repeats itself"
+expect 0 '^no context: .*nonsense' '' env FAJIT_DEVICE=nonsense "$tune" doctor --cache-dir "$dir/cache"
+expect 0 '^device: none, compiling for compute capability 8.0' '' \
+    "$tune" doctor --cache-dir "$dir/cache" --arch sm_80
 expect 2 '' 'no problem given' "$tune" warm --arch sm_80
 
 bench=$build/tools/fajit-bench
 expect 1 '' "leaves 'b' open" "$bench" verify attn:f32,d64 --device emu
+if "$tune" doctor | grep -q '^  in use: /'; then # executing a kernel takes NVRTC
+    expect 0 'us .* of the CPU' '' "$bench" run attn:f32,b1,h1,q16,k16,d8 --device emu --repeats 2 \
+        --cache-dir "$dir/cache"
+    expect 0 '"emulated":true' '' "$bench" run attn:f32,b1,h1,q16,k16,d8 --device emu --repeats 2 \
+        --cache-dir "$dir/cache" --json
+    ! grep -q tflops "$dir/out" || bad "the emulated device has TFLOP/s"
+fi
+expect 2 '' '--seed x is no number' "$bench" verify attn:f32,d64 --seed x
+expect 2 '' '--repeats 0 is no number' "$bench" run attn:f32,d64 --repeats 0
 expect 2 '' 'storage nowhere' "$bench" verify attn:f32,d64 --storage nowhere
 expect 2 '' 'usage: fajit-bench' "$bench" verify
 exit $status

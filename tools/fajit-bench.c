@@ -1,4 +1,5 @@
 // fajit-bench: time and verify one problem on a device.
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,18 +49,22 @@ static int time_case(struct fcase *c, const struct bench_options *options,
     return fajit_plan_time(c->plan, case_args(c), &params, ret_time);
 }
 
+// TFLOP/s of the emulated device would be the CPU's, and say nothing about the kernel.
 static void time_json(const char *text, struct fcase *c, const struct fajit_plan_info *info,
-                      const struct fajit_time *time)
+                      const struct fajit_device_info *device, const struct fajit_time *time)
 {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "problem", text);
+    cJSON_AddStringToObject(json, "device", device->name);
+    cJSON_AddBoolToObject(json, "emulated", device->emulated);
     cJSON_AddStringToObject(json, "kernel", fajit_plan_name(c->plan));
     cJSON_AddStringToObject(json, "config", info->config);
     cJSON_AddNumberToObject(json, "median_us", time->median_us);
     cJSON_AddNumberToObject(json, "p25_us", time->p25_us);
     cJSON_AddNumberToObject(json, "p75_us", time->p75_us);
     cJSON_AddNumberToObject(json, "min_us", time->min_us);
-    cJSON_AddNumberToObject(json, "tflops", rate(info, time->median_us));
+    if (!device->emulated)
+        cJSON_AddNumberToObject(json, "tflops", rate(info, time->median_us));
     char *line = cJSON_PrintUnformatted(json);
     puts(line ? line : "{}");
     free(line);
@@ -69,11 +74,16 @@ static void time_json(const char *text, struct fcase *c, const struct fajit_plan
 static int run_time(struct fcase *c, const struct bench_options *options, const char *text)
 {
     struct fajit_plan_info info = {.struct_size = sizeof(info)};
+    struct fajit_device_info device = {.struct_size = sizeof(device)};
     struct fajit_time time;
-    if (fajit_plan_info(c->plan, &info) || time_case(c, options, &time))
+    if (fajit_plan_info(c->plan, &info) || fajit_ctx_device(c->ctx, &device) ||
+        time_case(c, options, &time))
         return tool_fail(text);
     if (options->tool.json)
-        time_json(text, c, &info, &time);
+        time_json(text, c, &info, &device, &time);
+    else if (device.emulated)
+        printf("%9.2f us [%.2f, %.2f] of the CPU, which emulates the GPU  %s\n", time.median_us,
+               time.p25_us, time.p75_us, fajit_plan_name(c->plan));
     else
         printf("%9.2f us [%.2f, %.2f]  %7.1f TFLOP/s  %s\n", time.median_us, time.p25_us,
                time.p75_us, rate(&info, time.median_us), fajit_plan_name(c->plan));
@@ -82,11 +92,14 @@ static int run_time(struct fcase *c, const struct bench_options *options, const 
 
 static void repeat_line(const struct bench_options *options, const char *text)
 {
+    const struct tool_options *tool = &options->tool;
     printf("  repeat: fajit-bench verify %s --seed %" PRIu64
-           " --storage %s --values %s --lengths %s%s%s\n",
+           " --storage %s --values %s --lengths %s%s%s%s%s%s%s%s\n",
            text, options->cases.seed, storages[options->cases.storage],
            values[options->cases.values], lengths[options->cases.lengths],
-           *options->tool.config ? " --config " : "", options->tool.config);
+           *tool->config ? " --config " : "", tool->config, tool->arch ? " --arch " : "",
+           tool->arch ? tool->arch : "", tool->device ? " --device " : "",
+           tool->device ? tool->device : "", options->cases.full ? " --full" : "");
 }
 
 static int run_verify(struct fcase *c, const struct bench_options *options, const char *text)
@@ -168,19 +181,34 @@ static int find_word(const char *option, const char *word, const char *const *wo
     return -1;
 }
 
+static bool read_number(const char *option, const char *text, uint64_t least, uint64_t most,
+                        uint64_t *ret)
+{
+    char *end;
+    errno = 0;
+    *ret = strtoull(text, &end, 0);
+    if (*text >= '0' && *text <= '9' && !*end && !errno && *ret >= least && *ret <= most)
+        return true;
+    fprintf(stderr, "fajit-bench: --%s %s is no number from %" PRIu64 " to %" PRIu64 "\n", option,
+            text, least, most);
+    return false;
+}
+
 static bool bench_option(struct bench_options *options, int opt)
 {
+    uint64_t number;
     int index;
     switch (opt) {
     case 's':
-        options->cases.seed = strtoull(optarg, NULL, 0);
-        return true;
+        return read_number("seed", optarg, 0, UINT64_MAX, &options->cases.seed);
     case 'f':
         options->cases.full = true;
         return true;
     case 'r':
-        options->repeats = atoi(optarg);
-        return options->repeats > 0;
+        if (!read_number("repeats", optarg, 1, 1000000, &number))
+            return false;
+        options->repeats = (int)number;
+        return true;
     case 'S':
         index = find_word("storage", optarg, storages, 4);
         options->cases.storage = (enum case_storage)index;
@@ -227,8 +255,8 @@ int main(int argc, char **argv)
     for (int opt; (opt = getopt_long(argc, argv, "vh", long_options, NULL)) != -1;)
         if (!bench_option(&options, opt) && !tool_option(&options.tool, opt, usage))
             return tool_usage(usage);
-    const struct command *command = optind + 1 < argc ? find_command(argv[optind]) : NULL;
-    if (!command)
+    const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;
+    if (!command || optind + 1 == argc)
         return tool_usage(usage);
 
     struct fajit_ctx *ctx = NULL;

@@ -267,10 +267,8 @@ int main(int argc, char **argv)
     for (int opt; (opt = getopt_long(argc, argv, "vh", long_options, NULL)) != -1;)
         if (!take_option(&options, opt))
             return opt >= 256 ? 2 : tool_usage(usage);
-    if (argc - optind != 2)
-        return tool_usage(usage);
-    const struct command *command = find_command(argv[optind]);
-    if (!command)
+    const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;
+    if (!command || argc - optind != 2)
         return tool_usage(usage);
 
     const char *text = argv[optind + 1];

@@ -39,6 +39,12 @@ static const char usage[] =
     "example: fajit-tune warm --preset llama3-8b --arch sm_90\n"
     "         fajit-tune tune attn:bf16,b2,h16/4,q4096,k4096,d128,causal --budget 15\n";
 
+// Why doctor looks at the machine without a device.
+static struct {
+    int status;
+    char sentence[1024];
+} no_device;
+
 static int run_doctor(struct fajit_ctx *ctx, const struct tune_options *options, int count,
                       char **args)
 {
@@ -48,6 +54,9 @@ static int run_doctor(struct fajit_ctx *ctx, const struct tune_options *options,
     (void)args;
     if (fajit_ctx_report(ctx, &report))
         return tool_fail(NULL);
+    if (no_device.status)
+        printf("%s: %s\n", no_device.status == FAJIT_E_NO_DEVICE ? "no GPU" : "no context",
+               strstr(report, no_device.sentence) ? "see CUDA driver below" : no_device.sentence);
     fputs(report, stdout);
     fajit_free(report);
     return 0;
@@ -96,10 +105,12 @@ static int open_context(struct tool_options *options, const struct command *comm
         return tool_context(options, ret_ctx);
     struct fajit_ctx_params params = {.struct_size = sizeof(params),
                                       .cache_dir = options->cache_dir};
-    if (strcmp(command->name, "doctor") == 0 && fajit_ctx_create(&params, ret_ctx) == 0)
-        return 0;
-    if (strcmp(command->name, "doctor") == 0)
-        printf("no GPU: %s\n", fajit_last_error());
+    if (command->run == run_doctor) {
+        no_device.status = fajit_ctx_create(&params, ret_ctx);
+        if (!no_device.status)
+            return 0;
+        snprintf(no_device.sentence, sizeof(no_device.sentence), "%s", fajit_last_error());
+    }
     options->arch = "sm_90";
     return tool_context(options, ret_ctx);
 }

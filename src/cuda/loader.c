@@ -182,31 +182,39 @@ static int report_missing(const char *path, const struct fj_buf *tried)
                   list);
 }
 
+// `ret_attempt->tried` is to be freed.
+static int search_nvrtc(const char *path, int driver_version, struct attempt *ret_attempt)
+{
+    *ret_attempt = (struct attempt){0};
+    pthread_mutex_lock(&lock);
+    bool found = fj_nvrtc_search(path, driver_version, try_spot, ret_attempt);
+    pthread_mutex_unlock(&lock);
+    return found ? FAJIT_OK : report_missing(path, &ret_attempt->tried);
+}
+
 int fj_nvrtc_open(const char *path, int driver_version, const struct fj_nvrtc **ret_nvrtc)
 {
-    struct attempt attempt = {0};
-    pthread_mutex_lock(&lock);
-    bool found = fj_nvrtc_search(path, driver_version, try_spot, &attempt);
-    pthread_mutex_unlock(&lock);
-    int status = found ? FAJIT_OK : report_missing(path, &attempt.tried);
+    struct attempt attempt;
+    int status = search_nvrtc(path, driver_version, &attempt);
     fj_buf_free(&attempt.tried);
-    if (found)
+    if (status == FAJIT_OK)
         *ret_nvrtc = attempt.found;
     return status;
 }
 
-static bool report_spot(void *user, const struct fj_spot *spot)
+static void report_nvrtc(const char *path, int driver_version, struct fj_buf *ret_text)
 {
-    struct fj_buf *text = user;
-    bool loaded = fj_library_find(spot->path) != NULL;
-    static const char *const kinds[] = {
-        [FJ_SPOT_LOADED] = "not loaded in this process",
-        [FJ_SPOT_FILE] = "nothing there",
-        [FJ_SPOT_SONAME] = "left to the dynamic loader",
-    };
-    const char *state = loaded ? "loaded" : spot->present ? "present" : kinds[spot->kind];
-    fj_buf_printf(text, "  %s: %s\n", spot->path, state);
-    return false;
+    struct attempt attempt;
+    if (search_nvrtc(path, driver_version, &attempt) == FAJIT_OK) {
+        const struct fj_nvrtc *nvrtc = attempt.found;
+        fj_buf_printf(ret_text, "  in use: %s, version %d.%d, build %s\n", nvrtc->path,
+                      nvrtc->major, nvrtc->minor, *nvrtc->build_id ? nvrtc->build_id : "unknown");
+        if (attempt.tried.len)
+            fj_buf_printf(ret_text, "  tried before it:%s\n", attempt.tried.data);
+    } else {
+        fj_buf_printf(ret_text, "  in use: none\n  %s\n", fj_err_text());
+    }
+    fj_buf_free(&attempt.tried);
 }
 
 void fj_loader_report(const char *nvrtc_path, struct fj_buf *ret_text)
@@ -219,12 +227,6 @@ void fj_loader_report(const char *nvrtc_path, struct fj_buf *ret_text)
     else if (cuda->cuDriverGetVersion(&version) == CUDA_SUCCESS)
         fj_buf_printf(ret_text, "  libcuda.so.1: CUDA %d.%d\n", version / 1000,
                       version % 1000 / 10);
-    const struct fj_nvrtc *nvrtc;
     fj_buf_puts(ret_text, "NVRTC\n");
-    if (fj_nvrtc_open(nvrtc_path, version, &nvrtc) == FAJIT_OK)
-        fj_buf_printf(ret_text, "  in use: %s, version %d.%d, build %s\n", nvrtc->path,
-                      nvrtc->major, nvrtc->minor, *nvrtc->build_id ? nvrtc->build_id : "unknown");
-    else
-        fj_buf_puts(ret_text, "  in use: none\n");
-    fj_nvrtc_search(nvrtc_path, version, report_spot, ret_text);
+    report_nvrtc(nvrtc_path, version, ret_text);
 }

@@ -36,7 +36,7 @@ int fj_cuda_open(const struct fj_cuda **ret_cuda);
 // how to install it.
 int fj_nvrtc_open(const char *path, int driver_version, const struct fj_nvrtc **ret_nvrtc);
 
-// Every path the two functions above would try, one per line with what is there; for `doctor`.
+// What the two functions above find, and every path they tried for it; for `doctor`.
 void fj_loader_report(const char *nvrtc_path, struct fj_buf *ret_text);
 
 // FAJIT_OK, or FAJIT_E_CUDA (FAJIT_E_NOMEM, FAJIT_E_CONTEXT_LOST) with the call and driver's words.
