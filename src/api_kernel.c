@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api_check.h"
 #include "autotune/custom.h"
 #include "ctx.h"
 #include "cuda/launch.h"
@@ -262,16 +263,22 @@ int fajit_kernel_launch(const struct fajit_kernel *kernel, struct fajit_grid gri
         err = take_grid(kernel, grid, ctas);
     if (err == 0)
         err = take_args(kernel, &known, values);
+    if (err == 0 && kernel->ctx->check)
+        err = fj_check_before(&kernel->ctx->jit, "fajit_kernel_launch", NULL, NULL, stream);
     if (err)
         return err;
-    return fj_cuda_launch(kernel->ctx->jit.device.cuda, kernel->kernel->module.function,
-                          &(struct fj_cuda_launch){
-                              .grid = {ctas[0], ctas[1], ctas[2]},
-                              .block = {(unsigned)kernel->kernel->threads, 1, 1},
-                              .smem_bytes = (unsigned)kernel->kernel->smem_dynamic_bytes,
-                              .args = values,
-                          },
-                          stream);
+    err = fj_cuda_launch(kernel->ctx->jit.device.cuda, kernel->kernel->module.function,
+                         &(struct fj_cuda_launch){
+                             .grid = {ctas[0], ctas[1], ctas[2]},
+                             .block = {(unsigned)kernel->kernel->threads, 1, 1},
+                             .smem_bytes = (unsigned)kernel->kernel->smem_dynamic_bytes,
+                             .args = values,
+                         },
+                         stream);
+    if (err == 0 && kernel->ctx->check)
+        err =
+            fj_check_after(&kernel->ctx->jit, "fajit_kernel_launch", kernel->kernel->name, stream);
+    return err;
 }
 
 // --- Looking inside ---------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api_check.h"
 #include "ctx.h"
 #include "kernels/args.h"
 
@@ -151,7 +152,13 @@ static int launch_plan(const struct fajit_plan *plan, enum fajit_op op, const ch
     if (err == 0 && launch.overflow)
         err = fj_err(FAJIT_E_UNSUPPORTED, "%s: the kernel takes more arguments than a launch holds",
                      call);
-    return err ? err : fj_jit_launch(jit, plan->kernel, &launch, stream);
+    if (err == 0 && plan->ctx->check)
+        err = fj_check_before(jit, call, &plan->choice.problem, &own, stream);
+    if (err == 0)
+        err = fj_jit_launch(jit, plan->kernel, &launch, stream);
+    if (err == 0 && plan->ctx->check)
+        err = fj_check_after(jit, call, plan->kernel->name, stream);
+    return err;
 }
 
 int fajit_attn_launch(const struct fajit_plan *plan, const struct fajit_attn_args *args,

@@ -166,6 +166,7 @@ static int read_environment(struct fajit_ctx_params *params)
     params->tune_worker = or_env(params->tune_worker, "FAJIT_TUNE_WORKER");
     params->no_compile = params->no_compile || env_flag("FAJIT_NO_COMPILE");
     params->emulated_check = params->emulated_check || env_flag("FAJIT_EMU_CHECK");
+    params->check = params->check || env_flag("FAJIT_CHECK");
     return err;
 }
 
@@ -313,6 +314,7 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
     struct fj_jit *jit = &ctx->jit;
     ctx->device_kind = params->device;
     ctx->emulated_check = params->emulated_check;
+    ctx->check = params->check;
     int err = copy_strings(ctx, params);
     if (err)
         return err;

@@ -314,10 +314,25 @@ static CUresult fake_cuPointerGetAttribute(void *ret_value, CUpointer_attribute 
                                            CUdeviceptr memory)
 {
     ENTER(cuPointerGetAttribute);
-    if (attribute != CU_POINTER_ATTRIBUTE_MEMORY_TYPE || !find_memory(memory, 0))
+    const struct object *object = find_memory(memory, 0);
+    if (!object)
         return CUDA_ERROR_INVALID_VALUE;
-    *(unsigned *)ret_value = CU_MEMORYTYPE_DEVICE;
-    return CUDA_SUCCESS;
+    switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
+        *(unsigned *)ret_value = CU_MEMORYTYPE_DEVICE;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+        *(CUdeviceptr *)ret_value = memory;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+        *(CUdeviceptr *)ret_value = (uintptr_t)object->memory;
+        return CUDA_SUCCESS;
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        *(size_t *)ret_value = object->bytes;
+        return CUDA_SUCCESS;
+    default:
+        return CUDA_ERROR_INVALID_VALUE;
+    }
 }
 
 // --- Streams, events, graphs ------------------------------------------------------------------

@@ -158,6 +158,10 @@ struct fajit_ctx_params {
                              // layers behind the cache directory; default FAJIT_PACK_PATH
     const char *record_path; // every problem planned is appended to this file, once per context:
                              // what fajit-tune warms from; default FAJIT_RECORD
+    bool check; // every launch: pointers and extents against the driver's allocations, lengths on
+                // the device against their limits, and a wait that says whose fault a fault is.
+                // Slow, for finding mistakes; during a capture nothing is waited for or read.
+                // Default FAJIT_CHECK
     const char *tune_worker; // the path of fajit-tune, of this version: fajit_tune, and plans that
                              // tune, measure in that process; default FAJIT_TUNE_WORKER
     const struct fajit_store *store; // copied; NULL: none
@@ -405,9 +409,9 @@ FAJIT_API int fajit_plan_workspace_bytes(const struct fajit_plan *plan, const vo
                                          size_t *ret_bytes);
 
 // Enqueues the kernel on `stream` (a CUstream; NULL is the default stream) and returns. Allocates,
-// locks, compiles and queries nothing: safe inside a CUDA graph capture. Shapes, strides, pointers
-// and alignment are checked against the plan; FAJIT_E_INVAL enqueues nothing. The plan's CUDA
-// context must be current.
+// locks, compiles and queries nothing (but for `check`): safe inside a CUDA graph capture. Shapes,
+// strides, pointers and alignment are checked against the plan; FAJIT_E_INVAL enqueues nothing. The
+// plan's CUDA context must be current.
 FAJIT_API int fajit_attn_launch(const struct fajit_plan *plan, const struct fajit_attn_args *args,
                                 void *stream);
 FAJIT_API int fajit_gemm_launch(const struct fajit_plan *plan, const struct fajit_gemm_args *args,
