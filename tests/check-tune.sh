@@ -98,6 +98,18 @@ arch_default sm_120 d88,align=4 'bm=64,bn=64'
 expect 0 'because  heuristic' "$tune" why attn:f16,d64,kernel=mma --arch sm_75
 expect 0 'because  heuristic' "$tune" why attn:f16,q16,k4096,d128,kernel=mma --arch sm_75
 
+# On a terminal: what is running, the best so far, the time left. Elsewhere: plain lines.
+expect 0 'attn_fwd_simt bm=' "$tune" tune attn:f32,b1,h1,q32,k48,d32,kernel=simt --device emu --candidates 2
+grep -q 'screen: 0 of 2 timed' "$dir/out" || bad "no plain lines of progress: $(cat "$dir/out")"
+! grep -q "$(printf '\r')" "$dir/out" || bad 'a bar was drawn where nobody watches'
+if command -v script >/dev/null; then
+    command="$tune tune attn:f32,b1,h1,q32,k64,d32,kernel=simt --device emu --candidates 2"
+    script -qec "$command" "$dir/screen" >/dev/null 2>&1 </dev/null || bad "on a terminal: $(cat "$dir/screen")"
+    for word in '\[[#.]*\] 0/1, .* left: ' 'best [0-9.]* us, now simt/'; do
+        grep -q -- "$word" "$dir/screen" || bad "no '$word' on a terminal: $(cat -v "$dir/screen")"
+    done
+fi
+
 # Two tuners on one directory.
 "$tune" tune attn:f32,b1,h1,q16,k32,d32,kernel=simt --device emu --candidates 2 >"$dir/a" 2>&1 &
 first=$!

@@ -37,9 +37,11 @@ void tune_list_free(struct tune_list *list);
 void tune_print_presets(void);
 
 // One line that is written over again on a terminal; nothing elsewhere.
-void tune_bar(int done, int total, const char *text);
+void tune_bar(double share, const char *text);
 void tune_bar_clear(void);
 bool tune_on_terminal(void);
+const char *tune_duration(double seconds, char ret_text[16]); // "45 s", "12 min"
+double tune_now_s(void);                                      // of a clock that only runs forward
 
 // Commands: return the exit code.
 int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);

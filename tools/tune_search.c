@@ -25,7 +25,8 @@ struct work {
     const struct tune_options *options;
     const struct tune_list *list;
     pthread_mutex_t mutex; // of the fields below, and of the output
-    int next, done, failed;
+    int next, done, failed, devices;
+    double start_s;
 };
 
 struct worker {
@@ -37,22 +38,42 @@ struct worker {
 
 // --- Progress ---------------------------------------------------------------------------------
 
+// Of the whole list: as long as before per problem, or as long as one may take.
+static double left_s(const struct work *work, const struct fajit_tune_progress *p)
+{
+    int left = work->list->count - work->done;
+    double spent = tune_now_s() - work->start_s;
+    return work->done > 0 ? spent / work->done * left
+                          : p->budget_s * left / work->devices - p->elapsed_s;
+}
+
+static void show_bar(const struct worker *worker, const struct fajit_tune_progress *p)
+{
+    const struct work *work = worker->work;
+    char text[600], left[16];
+    double part = p->candidates > 0 ? (double)p->timed / p->candidates : 0;
+    snprintf(text, sizeof(text), "%d/%d, %s left: %s %d/%d, best %.1f us, now %s, best %s, %s",
+             work->done, work->list->count, tune_duration(left_s(work, p), left), p->phase,
+             p->timed, p->candidates, p->best_us, *p->running ? p->running : "compiling", p->best,
+             worker->text);
+    tune_bar((work->done + part) / work->list->count, text);
+}
+
+static void show_phase(struct worker *worker, const struct fajit_tune_progress *p)
+{
+    snprintf(worker->phase, sizeof(worker->phase), "%s", p->phase);
+    fprintf(stderr, "%s: %.1f s: %s: %s: %d of %d timed, best %.1f us %s\n", tool_name,
+            p->elapsed_s, worker->text, p->phase, p->timed, p->candidates, p->best_us, p->best);
+}
+
 static int see_progress(void *user, const struct fajit_tune_progress *p)
 {
     struct worker *worker = user;
-    char text[400];
-    double left = p->budget_s - p->elapsed_s;
-    snprintf(text, sizeof(text), "%s %s | best %.1f us %s | now %s | %.0f s left", worker->text,
-             p->phase, p->best_us, p->best, *p->running ? p->running : "compiling",
-             left > 0 ? left : 0);
     pthread_mutex_lock(&worker->work->mutex);
-    if (tune_on_terminal()) {
-        tune_bar(p->timed, p->candidates, text);
-    } else if (!worker->work->options->tool.json && strcmp(worker->phase, p->phase) != 0) {
-        snprintf(worker->phase, sizeof(worker->phase), "%s", p->phase);
-        fprintf(stderr, "%s: %.1f s: %s: %s: %d of %d timed, best %.1f us %s\n", tool_name,
-                p->elapsed_s, worker->text, p->phase, p->timed, p->candidates, p->best_us, p->best);
-    }
+    if (tune_on_terminal())
+        show_bar(worker, p);
+    else if (!worker->work->options->tool.json && strcmp(worker->phase, p->phase) != 0)
+        show_phase(worker, p);
     pthread_mutex_unlock(&worker->work->mutex);
     return interrupted;
 }
@@ -107,6 +128,15 @@ static void report(struct work *work, const char *text, const struct fajit_tune_
 
 // --- Work -------------------------------------------------------------------------------------
 
+// Searches on several devices share the cores.
+static int jobs_per_device(const struct work *work)
+{
+    if (work->options->jobs > 0 || work->devices == 1)
+        return work->options->jobs;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN) / work->devices;
+    return cores > 1 ? (int)cores : 1;
+}
+
 static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
 {
     const struct tune_options *options = worker->work->options;
@@ -114,7 +144,7 @@ static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
     const struct fajit_tune_params params = {
         .struct_size = sizeof(params),
         .budget_s = options->budget_s,
-        .jobs = options->jobs,
+        .jobs = jobs_per_device(worker->work),
         .max_candidates = options->candidates,
         .force = options->force,
         .exhaustive = options->exhaustive,
@@ -192,6 +222,7 @@ static void run_on_devices(struct work *work, struct fajit_ctx *first)
     struct worker workers[DEVICES_MAX];
     pthread_t threads[DEVICES_MAX];
     int count = open_all(work->options, first, contexts), started = 1;
+    work->devices = count;
     for (int i = 0; i < count; i++)
         workers[i] = (struct worker){.work = work, .ctx = contexts[i]};
     while (started < count && pthread_create(&threads[started], NULL, run, &workers[started]) == 0)
@@ -219,7 +250,11 @@ int tune_tune(struct fajit_ctx *none, const struct tune_options *options, int co
     tool.tune_worker = len > 0 ? self : NULL;
     struct tune_options own = *options;
     own.tool = tool;
-    struct work work = {.options = &own, .list = &list, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    struct work work = {.options = &own,
+                        .list = &list,
+                        .mutex = PTHREAD_MUTEX_INITIALIZER,
+                        .devices = 1,
+                        .start_s = tune_now_s()};
     if (tool_context(&tool, &ctx)) {
         tune_list_free(&list);
         return 1;

@@ -14,6 +14,7 @@ struct work {
     const struct tune_list *list;
     pthread_mutex_t mutex; // of the fields below, and of the output
     int next, done, failed, compiled;
+    double start_s;
     cJSON *json; // NULL: lines
 };
 
@@ -60,6 +61,17 @@ static void report(struct work *work, const char *text, const char *name,
     cJSON_AddItemToArray(work->json, item);
 }
 
+static void show_bar(const struct work *work, const char *text)
+{
+    char line[400], left[16];
+    double spent = tune_now_s() - work->start_s;
+    double each = work->done > 0 ? spent / work->done : 0;
+    snprintf(line, sizeof(line), "%d/%d, %s left: %s", work->done, work->list->count,
+             work->done > 0 ? tune_duration(each * (work->list->count - work->done), left) : "?",
+             text);
+    tune_bar((double)work->done / work->list->count, line);
+}
+
 static void *run(void *user)
 {
     struct work *work = user;
@@ -68,7 +80,7 @@ static void *run(void *user)
         const char *text = work->list->texts[work->next++];
         struct fajit_plan_info info = {.struct_size = sizeof(info)};
         char name[160];
-        tune_bar(work->done, work->list->count, text);
+        show_bar(work, text);
         pthread_mutex_unlock(&work->mutex);
         int err = warm_one(work, text, &info, name);
         pthread_mutex_lock(&work->mutex);
@@ -121,6 +133,7 @@ int tune_warm(struct fajit_ctx *ctx, const struct tune_options *options, int cou
                         .options = options,
                         .list = &list,
                         .mutex = PTHREAD_MUTEX_INITIALIZER,
+                        .start_s = tune_now_s(),
                         .json = options->tool.json ? cJSON_CreateArray() : NULL};
     run_on_threads(&work);
     if (work.json) {
