@@ -251,7 +251,7 @@ int fajit_kernel_launch(const struct fajit_kernel *kernel, struct fajit_grid gri
                         const struct fajit_kernel_args *args, void *stream)
 {
     struct fajit_kernel_args known = {.struct_size = sizeof(known)};
-    void *values[FAJIT_KERNEL_ARGS_MAX];
+    void *values[FAJIT_KERNEL_ARGS_MAX] = {NULL};
     unsigned ctas[3];
     if (!kernel)
         return fj_err(FAJIT_E_INVAL, "fajit_kernel_launch: kernel is NULL");

@@ -1,5 +1,6 @@
 #include "kernels/custom.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,8 +98,9 @@ static bool take_int(const char *text, size_t len, int64_t *ret_value)
     digits[len] = '\0';
     if (digits[0] != '-' && (digits[0] < '0' || digits[0] > '9'))
         return false;
+    errno = 0;
     *ret_value = strtoll(digits, &end, 10);
-    return *end == '\0';
+    return *end == '\0' && end > digits && errno == 0;
 }
 
 static int take_sizes(struct fj_custom *custom, const char *text, size_t len)
@@ -302,18 +304,22 @@ int fj_custom_set(struct fj_custom *custom, const struct fj_gpu *gpu, const int6
 
 int fj_custom_set_default(struct fj_custom *custom, const struct fj_gpu *gpu)
 {
-    int64_t values[FJ_CUSTOM_KNOBS_MAX], points = fj_custom_points(custom);
-    int err = FAJIT_E_TEMPLATE;
+    int64_t values[FJ_CUSTOM_KNOBS_MAX], points = fj_custom_points(custom), telling = 0;
+    int err = FAJIT_E_TEMPLATE, worst = FAJIT_E_TEMPLATE;
     for (int64_t i = 0; i < points && i < DEFAULT_POINTS_MAX; i++) {
         fj_custom_point(custom, i, values);
         err = fj_custom_set(custom, gpu, values);
         if (err != FAJIT_E_TEMPLATE && err != FAJIT_E_UNSUPPORTED)
             return err;
+        if (err != worst && worst == FAJIT_E_TEMPLATE) {
+            telling = i;
+            worst = err;
+        }
     }
     if (points == 1)
         return err;
-    // What is wrong with the values listed first is worth more than what is with the last.
-    fj_custom_point(custom, 0, values);
+    // The first point that the rules allow tells most; where there is none, the first of all.
+    fj_custom_point(custom, telling, values);
     return fj_custom_set(custom, gpu, values);
 }
 

@@ -8,10 +8,8 @@
 //@tune   lanes 256 512 128 64 32
 //@tune   vec 8 4 2 1
 //@tune   rows 1 2 4
-//@require lanes % 32 == 0 && threads <= 1024 && hidden % (lanes * vec) == 0
-//@require vec <= 4 || dtype != f32
-// RMSNorm: Y = X / sqrt(mean(X^2) + eps) * W for each row of X; sums in fp32. A row stays in
-// registers between the sum and the scaling, so that X is read once.
+//@require lanes % 32 == 0 && hidden % (lanes * vec) == 0 && (vec <= 4 || dtype != f32)
+// RMSNorm: Y = X / sqrt(mean(X^2) + eps) * W, row by row; X is read once, sums are fp32.
 //@prelude
 
 //@include lib/base.cuh
