@@ -83,6 +83,12 @@ static void fail(struct fj_search_run *run, int i, enum fj_verdict verdict, cons
 static void fail_on_device(struct fj_search_run *run, int i, int status)
 {
     const bool lost = status == FAJIT_E_CONTEXT_LOST;
+    if (status == FAJIT_E_NO_DEVICE) { // whoever runs: none of the candidates is to blame
+        run->gone = run->lost = true;
+        snprintf(run->gone_why, sizeof(run->gone_why), "%s", fj_err_text());
+        drop(run, i);
+        return;
+    }
     fail(run, i, lost ? FJ_VERDICT_FAULT : FJ_VERDICT_FAILED, fj_err_text());
     if (!lost)
         return;
@@ -306,6 +312,8 @@ static int conclude(struct fj_search_run *run)
         entry->verdict = FJ_VERDICT_BEST;
         result->noisy = entry->p75_us - entry->p25_us > NOISY * entry->median_us;
     }
+    if (run->gone)
+        return fj_err(FAJIT_E_NO_DEVICE, "the search ended with its device: %s", run->gone_why);
     if (run->lost)
         return fj_err(FAJIT_E_CONTEXT_LOST, "candidate %d took the CUDA context with it: %s",
                       result->lost, result->entries[result->lost].why);

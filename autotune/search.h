@@ -38,7 +38,8 @@ struct fj_search_progress {
 };
 
 // All return FAJIT_OK or a status with its sentence recorded. FAJIT_E_CONTEXT_LOST: nothing can be
-// timed any more, unless `recover` says otherwise.
+// timed any more, unless `recover` says otherwise. FAJIT_E_NO_DEVICE: the device is gone, and no
+// candidate is to blame.
 struct fj_search_ops {
     // On several threads at the same time.
     int (*compile)(void *user, int candidate, struct fj_search_facts *ret_facts);
@@ -69,8 +70,9 @@ struct fj_search_result {
     double elapsed_us;
 };
 
-// FAJIT_OK also when the budget ran out. A failure (FAJIT_E_CONTEXT_LOST, FAJIT_E_NOMEM, or none
-// of the candidates being usable: the first one's reason) still fills `ret_result`.
+// FAJIT_OK also when the budget ran out. A failure (FAJIT_E_CONTEXT_LOST, FAJIT_E_NO_DEVICE,
+// FAJIT_E_NOMEM, or none of the candidates being usable: the first one's reason) still fills
+// `ret_result`.
 int fj_search(const struct fj_search_ops *ops, void *user, const struct fj_search_params *params,
               struct fj_search_result *ret_result);
 void fj_search_result_free(struct fj_search_result *result);

@@ -83,8 +83,8 @@ static int time_one(void *user, int i, int samples, double *ret_us)
         .samples_us = ret_us,
     };
     err = fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
-    if (is_new && err == 0)
-        fj_tuner_announce(t, i, FJ_VERDICT_UNCHECKED, timing.median_us);
+    if (is_new && (err == 0 || err == FAJIT_E_NO_DEVICE))
+        fj_tuner_announce(t, i, FJ_VERDICT_UNCHECKED, err ? 0 : timing.median_us);
     return err;
 }
 

@@ -10,6 +10,8 @@ struct meaning {
 // sticky (cuda.h: "the process must be terminated and relaunched").
 static const struct meaning meanings[] = {
     {CUDA_ERROR_OUT_OF_MEMORY, FAJIT_E_NOMEM, "; free device memory or use a smaller problem"},
+    {CUDA_ERROR_DEVICE_UNAVAILABLE, FAJIT_E_NO_DEVICE,
+     "; the GPU was taken away, or is held by another process alone"},
     {CUDA_ERROR_NO_DEVICE, FAJIT_E_NO_DEVICE,
      "; check nvidia-smi and CUDA_VISIBLE_DEVICES, or ask for FAJIT_DEVICE=emu"},
     {CUDA_ERROR_INVALID_DEVICE, FAJIT_E_NO_DEVICE, "; the ordinal is not a GPU of this machine"},

@@ -75,6 +75,34 @@ static void test_fates_are_recorded(void **state)
     assert_int_equal(fajit_tune_visit(w->ctx, NULL, find_verdict, "best"), 0);
 }
 
+static int launches_before_the_end;
+
+static void take_device_away(const struct fake_launch *launch, void **args)
+{
+    (void)launch;
+    (void)args;
+    if (launches_before_the_end-- <= 0)
+        fake_cuda_fail("cuStreamSynchronize", 1, CUDA_ERROR_DEVICE_UNAVAILABLE);
+}
+
+// The search ends at once, says why, and holds it against no configuration.
+static void test_device_taken_away(void **state)
+{
+    struct world *w = *state;
+    struct fajit_problem problem = parse(PROBLEM);
+    struct fajit_tune_result result = {.struct_size = sizeof(result)};
+    launches_before_the_end = 0;
+    fake.on_launch = take_device_away;
+    check_error(fajit_tune(w->ctx, &problem, NULL, &result), FAJIT_E_NO_DEVICE,
+                "the search ended with its device: cuStreamSynchronize");
+    assert_true(fake.n_launches < 5);
+    static char bad[][8] = {"fault", "trying", "failed", "wrong"};
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(fajit_tune_visit(w->ctx, NULL, find_verdict, bad[i]), 0);
+    fake.on_launch = NULL;
+    fake_cuda_fail(NULL, 0, CUDA_SUCCESS);
+}
+
 // The effort asks for tuning, which fails; the plan does not.
 static void test_plan_with_tuning_effort(void **state)
 {
@@ -131,6 +159,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_arguments, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_wrong_output_never_wins, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_fates_are_recorded, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_device_taken_away, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_plan_with_tuning_effort, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_fixed_knobs_are_kept, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_why_does_not_compile, world_setup, world_teardown),

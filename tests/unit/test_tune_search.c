@@ -228,6 +228,22 @@ static void test_a_fault_ends_it_and_names_the_candidate(void **state)
     fj_search_result_free(&result);
 }
 
+// A GPU taken away in the middle: nobody is blamed, and what was found before stands.
+static void test_the_device_goes_away(void **state)
+{
+    (void)state;
+    struct fake fake = make(6);
+    struct fj_search_result result;
+    fake.time_status[3] = fake.time_status[4] = fake.time_status[5] = FAJIT_E_NO_DEVICE;
+    fake.can_recover = true;
+    check_error(search(&fake, 6, 0, &result), FAJIT_E_NO_DEVICE, "fell");
+    assert_int_equal(result.lost, -1);
+    assert_int_equal(fake.time_calls[3] + fake.time_calls[4] + fake.time_calls[5], 1);
+    for (int i = 0; i < 6; i++)
+        assert_true(result.entries[i].verdict < FJ_VERDICT_FAILED);
+    fj_search_result_free(&result);
+}
+
 static void test_a_worker_outlives_faults(void **state)
 {
     (void)state;
@@ -341,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_the_default_is_checked_first),
         cmocka_unit_test(test_spills_and_failures_are_dropped),
         cmocka_unit_test(test_a_fault_ends_it_and_names_the_candidate),
+        cmocka_unit_test(test_the_device_goes_away),
         cmocka_unit_test(test_a_worker_outlives_faults),
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_cancel_keeps_the_best_so_far),
