@@ -81,5 +81,7 @@ fi
 expect 2 '' '--seed x is no number' "$bench" verify attn:f32,d64 --seed x
 expect 2 '' '--repeats 0 is no number' "$bench" run attn:f32,d64 --repeats 0
 expect 2 '' 'storage nowhere' "$bench" verify attn:f32,d64 --storage nowhere
+expect 1 '' 'storage packed is for' "$bench" verify attn:f32,b1,h1,q16,k17,d8 --device emu \
+    --storage packed
 expect 2 '' 'usage: fajit-bench' "$bench" verify
 exit $status

@@ -226,12 +226,30 @@ static bool bench_option(struct bench_options *options, int opt)
     }
 }
 
+// A QKV projection writes all three tensors, so they have the same shape but for the heads.
+static bool storage_fits(const struct bench_options *options, const struct fajit_problem *problem,
+                         const char *text)
+{
+    const struct fajit_attn_desc *attn = &problem->attn;
+    bool one_shape = attn->layout == FAJIT_BSHD && attn->seq_q == attn->seq_k &&
+                     (!attn->head_dim_v || attn->head_dim_v == attn->head_dim);
+    if (options->cases.storage != CASE_PACKED_QKV ||
+        (problem->op == FAJIT_OP_ATTN_FWD && one_shape))
+        return true;
+    fprintf(stderr,
+            "fajit-bench: %s: --storage packed is for attention in bshd, with q and k alike and "
+            "one head dim\n",
+            text);
+    return false;
+}
+
 static int run_problem(struct fajit_ctx *ctx, const struct bench_options *options,
                        const struct command *command, const char *text)
 {
     struct fajit_problem problem;
     struct fcase c;
-    if (tool_problem(&options->tool, text, &problem) || !tool_problem_complete(&problem, text))
+    if (tool_problem(&options->tool, text, &problem) || !tool_problem_complete(&problem, text) ||
+        !storage_fits(options, &problem, text))
         return 1;
     if (case_create(ctx, &problem, &options->cases, &c))
         return tool_fail(text);

@@ -364,7 +364,9 @@ FAJIT_API int fajit_prepare(struct fajit_ctx *ctx, const struct fajit_problem *c
 #define FAJIT_MAX_DIMS 4
 
 // A view of device memory owned by the caller. Strides in elements; a dimension of size 1 may have
-// any stride. For GEMM, 2-D (rows, columns) or 3-D (batch, rows, columns).
+// any stride. For GEMM, 2-D (rows, columns) or 3-D (batch, rows, columns). Sizes up to 2^30 - 4096.
+// No element of an output is one of another tensor of the launch: kernels read inputs after they
+// have begun to write. FAJIT_E_INVAL where that can be told from addresses and strides.
 struct fajit_tensor {
     void *data;
     enum fajit_dtype dtype;

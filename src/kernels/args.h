@@ -5,8 +5,8 @@
 
 #include "kernels/kernel.h"
 
-// Longest dimension a launch may have: room below 2^31 to round up to a tile in int32.
-#define FJ_DIM_MAX (INT64_C(0x7fffffff) - 4095)
+// Longest dimension a launch may have: kernels add two of them, one rounded up to a tile, in int32.
+#define FJ_DIM_MAX (INT64_C(0x40000000) - 4096)
 
 // Normal form of a launch against what its plan fixed, or FAJIT_E_INVAL with the broken rule.
 //

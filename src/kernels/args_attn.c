@@ -118,8 +118,8 @@ static int check_inputs_agree(const struct fj_attn *fixed, const struct fj_attn_
     }
     // Kernels number (batch, head) pairs in int32.
     if (args->q.shape[0] > FJ_DIM_MAX / heads_q) {
-        return fj_err(FAJIT_E_INVAL, "batch %lld times %lld heads is past 2^31",
-                      (long long)args->q.shape[0], (long long)heads_q);
+        return fj_err(FAJIT_E_INVAL, "batch %lld times %lld heads is past %lld",
+                      (long long)args->q.shape[0], (long long)heads_q, (long long)FJ_DIM_MAX);
     }
     return FAJIT_OK;
 }
@@ -163,6 +163,20 @@ static int take_scale(const struct fj_attn *fixed, float scale, struct fj_attn_a
     return FAJIT_OK;
 }
 
+static int refuse_overlap(const struct fajit_tensor *output, const char *name,
+                          const struct fajit_attn_args *from)
+{
+    const struct fajit_tensor *const inputs[] = {&from->q, &from->k, &from->v};
+    for (int i = 0; i < 3; i++) {
+        if (fj_tensor_overlap(output, inputs[i]))
+            return fj_err(FAJIT_E_INVAL,
+                          "%s overlaps %c; kernels read inputs after they have begun to write: "
+                          "give %s memory of its own",
+                          name, "qkv"[i], name);
+    }
+    return FAJIT_OK;
+}
+
 static int take_output(const struct fj_attn *fixed, const struct fajit_attn_args *from,
                        struct fj_attn_args *args)
 {
@@ -172,12 +186,7 @@ static int take_output(const struct fj_attn *fixed, const struct fajit_attn_args
         r = agree_all(&args->o, "o", &args->q, "q", fixed->head_dim_v);
     if (r < 0)
         return r;
-    if (fj_tensor_same_start(&from->o, &from->q) || fj_tensor_same_start(&from->o, &from->k) ||
-        fj_tensor_same_start(&from->o, &from->v)) {
-        return fj_err(FAJIT_E_INVAL, "o begins where an input begins; kernels read inputs after "
-                                     "they have begun to write: give o memory of its own");
-    }
-    return FAJIT_OK;
+    return refuse_overlap(&from->o, "o", from);
 }
 
 // (batch, heads, seq), or (batch * heads, seq).
@@ -223,9 +232,9 @@ static int take_lse(const struct fj_attn *fixed, const struct fajit_attn_args *f
     r = fj_tensor_check(lse, &rule);
     if (r == FAJIT_OK)
         r = view_lse(lse, &args->q, &args->lse);
-    if (r == FAJIT_OK && fj_tensor_same_start(lse, &from->o))
-        r = fj_err(FAJIT_E_INVAL, "lse begins where o begins; give it memory of its own");
-    return r;
+    if (r == FAJIT_OK && fj_tensor_overlap(lse, &from->o))
+        r = fj_err(FAJIT_E_INVAL, "lse overlaps o; give it memory of its own");
+    return r == FAJIT_OK ? refuse_overlap(lse, "lse", from) : r;
 }
 
 static int take_workspace(const struct fajit_attn_args *from, struct fj_attn_args *args)

@@ -73,11 +73,13 @@ static int take_c(const struct fj_gemm *fixed, const struct fajit_gemm_args *fro
         r = agree("n", args->c.shape[2], "c", args->b.shape[fixed->trans_b ? 1 : 2], "b");
     if (r < 0)
         return r;
-    if (fj_tensor_same_start(&from->c, &from->a) || fj_tensor_same_start(&from->c, &from->b)) {
-        return fj_err(FAJIT_E_INVAL, "c begins where an input begins; kernels read inputs after "
-                                     "they have begun to write: give c memory of its own");
-    }
-    return FAJIT_OK;
+    bool a = fj_tensor_overlap(&from->c, &from->a);
+    if (!a && !fj_tensor_overlap(&from->c, &from->b))
+        return FAJIT_OK;
+    return fj_err(FAJIT_E_INVAL,
+                  "c overlaps %s; kernels read inputs after they have begun to write: give c "
+                  "memory of its own",
+                  a ? "a" : "b");
 }
 
 // alpha, beta and the bias vector.

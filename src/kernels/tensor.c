@@ -16,9 +16,39 @@ bool fj_tensor_is_empty(const struct fajit_tensor *tensor)
     return false;
 }
 
-bool fj_tensor_same_start(const struct fajit_tensor *a, const struct fajit_tensor *b)
+// Addresses of a tensor: [first, end), its last element at `last`. Dense: they are all its own.
+struct span {
+    uintptr_t first, last, end;
+    bool dense;
+};
+
+static struct span span_of(const struct fajit_tensor *tensor)
 {
-    return a->data == b->data && !fj_tensor_is_empty(a) && !fj_tensor_is_empty(b);
+    int64_t reach = 0, count = 1;
+    bool over = false;
+    for (int i = 0; i < tensor->ndim; i++) {
+        if (tensor->shape[i] <= 1)
+            continue;
+        reach += (tensor->shape[i] - 1) * tensor->strides[i];
+        over |= __builtin_mul_overflow(count, tensor->shape[i], &count);
+    }
+    int bytes = element_bytes(tensor->dtype);
+    uintptr_t first = (uintptr_t)tensor->data, last = first + (uintptr_t)reach * (unsigned)bytes;
+    return (struct span){first, last, last + (unsigned)bytes, !over && count == reach + 1};
+}
+
+static bool holds(const struct span *a, uintptr_t address)
+{
+    return a->dense && address >= a->first && address < a->end;
+}
+
+bool fj_tensor_overlap(const struct fajit_tensor *a, const struct fajit_tensor *b)
+{
+    if (fj_tensor_is_empty(a) || fj_tensor_is_empty(b))
+        return false;
+    const struct span x = span_of(a), y = span_of(b);
+    return x.first == y.first || holds(&x, y.first) || holds(&x, y.last) || holds(&y, x.first) ||
+           holds(&y, x.last);
 }
 
 // The largest power of two that divides `value`, for advice.
@@ -79,6 +109,10 @@ static int check_pointer(const struct fajit_tensor *tensor, const struct fj_tens
     intptr_t address = (intptr_t)tensor->data;
     if (!tensor->data)
         return fj_err(FAJIT_E_INVAL, "%s: the pointer is NULL", rule->name);
+    if (!GOOD_ALIGN(address, element_bytes(rule->dtype))) {
+        return fj_err(FAJIT_E_INVAL, "%s: the pointer %p is no multiple of %d bytes, its element",
+                      rule->name, tensor->data, element_bytes(rule->dtype));
+    }
     if (!GOOD_ALIGN(address, rule->align_bytes)) {
         return fj_err(
             FAJIT_E_INVAL,

@@ -18,8 +18,10 @@ int fj_tensor_check(const struct fajit_tensor *tensor, const struct fj_tensor_ru
 // The tensor has a dimension of size 0.
 bool fj_tensor_is_empty(const struct fajit_tensor *tensor);
 
-// Two tensors with elements begin at one address.
-bool fj_tensor_same_start(const struct fajit_tensor *a, const struct fajit_tensor *b);
+// Two tensors certainly share an element: they begin at one address, or one that fills its memory
+// holds an end of the other. Of two with gaps, which may lie in each other's, it cannot be told.
+// Both have passed fj_tensor_check.
+bool fj_tensor_overlap(const struct fajit_tensor *a, const struct fajit_tensor *b);
 
 // A pointer that is not a tensor's: required exactly when planned, and aligned.
 int fj_pointer_check(const char *name, const char *word, const void *pointer, bool planned,

@@ -87,7 +87,10 @@ static void test_gemm_rules(void **state)
     GEMM_REFUSED(a.b = tensor(memory[1], FAJIT_F16, 3, 2, 64, 32, 0), "batch is 1 by a and 2 by b");
     GEMM_REFUSED(a.c = tensor(memory[1], FAJIT_F32, 3, 2, 48, 32, 0), "batch is 2 by c and 1 by a");
     GEMM_REFUSED(a.c.strides[0] = 16, "c: the output overlaps itself");
-    GEMM_REFUSED(a.c.data = a.a.data, "c begins where an input begins");
+    GEMM_REFUSED(a.c.data = a.a.data, "c overlaps a; kernels read inputs after");
+    GEMM_REFUSED(a.c.data = (char *)a.b.data + 256, "c overlaps b");
+    GEMM_REFUSED(a.a.data = (char *)a.a.data + 1, "a: the pointer");
+    GEMM_REFUSED(a.a.shape[0] = a.c.shape[0] = INT64_C(1) << 30, "it may be 0 to 1073737728");
     GEMM_REFUSED(a.a.strides[0] = 65, "a: dimension 0 has a stride of 65 elements, 130 bytes");
     GEMM_REFUSED(a.beta = 1, "beta is not 0, and the plan does not read c; plan with beta");
     GEMM_REFUSED(a.alpha = NAN, "alpha or beta is not finite");

@@ -6,8 +6,10 @@
 
 #include "kernels/args.h"
 
-// Never read: any well-aligned address will do.
-static _Alignas(256) unsigned char memory[8][256];
+// Never read: any well-aligned addresses will do, far enough apart for the largest tensor.
+#define MEMORY(i) (unsigned char *)(uintptr_t)(UINT64_C(i) << 44)
+static unsigned char *const memory[8] = {MEMORY(1), MEMORY(2), MEMORY(3), MEMORY(4),
+                                         MEMORY(5), MEMORY(6), MEMORY(7), MEMORY(8)};
 
 // A compact tensor.
 static inline struct fajit_tensor tensor(void *data, enum fajit_dtype dtype, int ndim, int64_t a,
