@@ -35,6 +35,9 @@ bool tool_option(struct tool_options *options, int opt, const char *usage)
     case 'D':
         options->dump_dir = optarg;
         return true;
+    case 'T':
+        options->template_dir = optarg;
+        return true;
     case 'j':
         options->json = true;
         return true;
@@ -79,6 +82,7 @@ int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
         .arch = options->arch,
         .cache_dir = options->cache_dir,
         .dump_dir = options->dump_dir,
+        .template_dir = options->template_dir,
         .tune_worker = options->tune_worker,
         .log = print_log,
         .log_level = options->verbose > 0 ? FAJIT_LOG_DEBUG : FAJIT_LOG_NONE,
@@ -108,9 +112,33 @@ int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
     return err;
 }
 
+#define KERNEL "kernel:"
+
+bool tool_kernel(const struct tool_options *options, const char *text,
+                 struct tool_kernel *ret_kernel)
+{
+    if (strncmp(text, KERNEL, strlen(KERNEL)) != 0)
+        return false;
+    text += strlen(KERNEL);
+    const char *values = text + strcspn(text, ",");
+    snprintf(ret_kernel->name, sizeof(ret_kernel->name), "%.*s", (int)(values - text), text);
+    snprintf(ret_kernel->values, sizeof(ret_kernel->values), "%s%s%s", values + (*values == ','),
+             values[0] && *options->config ? "," : "", options->config);
+    return true;
+}
+
 int tool_problem(const struct tool_options *options, const char *text,
                  struct fajit_problem *ret_problem)
 {
+    struct tool_kernel kernel;
+    if (tool_kernel(options, text, &kernel)) {
+        fprintf(
+            stderr,
+            "%s: %s is a template of its host's, who alone knows how to launch it: fajit-inspect "
+            "render, ptx, image, info and sass take it, and fajit-tune warm\n",
+            tool_name, text);
+        return FAJIT_E_UNSUPPORTED;
+    }
     int err = fajit_problem_parse(text, ret_problem);
     if (err) {
         tool_fail(NULL);

@@ -7,7 +7,7 @@
 #include <fajit/fajit.h>
 
 struct tool_options {
-    const char *arch, *device, *cache_dir, *dump_dir;
+    const char *arch, *device, *cache_dir, *dump_dir, *template_dir;
     const char *tune_worker;       // of the context; NULL: none
     char config[FAJIT_CONFIG_MAX]; // knobs of every --config; "" for none
     enum fajit_log_level log_level;
@@ -19,8 +19,9 @@ struct tool_options {
 #define TOOL_LONG_OPTIONS                                                                          \
     {"arch", required_argument, NULL, 'a'}, {"config", required_argument, NULL, 'c'},              \
         {"device", required_argument, NULL, 'd'}, {"cache-dir", required_argument, NULL, 'C'},     \
-        {"dump", required_argument, NULL, 'D'}, {"json", no_argument, NULL, 'j'},                  \
-        {"verbose", no_argument, NULL, 'v'}, {"help", no_argument, NULL, 'h'},                     \
+        {"dump", required_argument, NULL, 'D'}, {"templates", required_argument, NULL, 'T'},       \
+        {"json", no_argument, NULL, 'j'}, {"verbose", no_argument, NULL, 'v'},                     \
+        {"help", no_argument, NULL, 'h'},                                                          \
     {                                                                                              \
         "version", no_argument, NULL, 'V'                                                          \
     }
@@ -31,6 +32,7 @@ struct tool_options {
     "  --device N|emu      CUDA ordinal, or the emulated device\n"                                 \
     "  --cache-dir DIR     instead of ~/.cache/fajit\n"                                            \
     "  --dump DIR          also write every rendered source there\n"                               \
+    "  --templates DIR     templates there win over the library's own\n"                           \
     "  --json              machine-readable output\n"                                              \
     "  -v, --verbose       log the pipeline's steps to stderr\n"                                   \
     "  --help, --version\n"
@@ -48,6 +50,13 @@ int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
 // Parses a problem text and applies --config.
 int tool_problem(const struct tool_options *options, const char *text,
                  struct fajit_problem *ret_problem);
+
+// "kernel:NAME,name=value,..": a template of the user's own. False when `text` is not that.
+struct tool_kernel {
+    char name[160], values[1024];
+};
+bool tool_kernel(const struct tool_options *options, const char *text,
+                 struct tool_kernel *ret_kernel);
 
 // True when every size is set, as run and verify need; else prints what is missing.
 bool tool_problem_complete(const struct fajit_problem *problem, const char *text);

@@ -27,6 +27,8 @@ static const char usage[] = "usage: fajit-inspect COMMAND PROBLEM [options]\n"
                             "  --lines             counts: instructions per source line\n"
                             "  --seed N            trace, counts: of the inputs (default 1)\n"
                             "\n" TOOL_OPTIONS_HELP "\n"
+                            "PROBLEM may be kernel:NAME,name=value,..: a template of --templates\n"
+                            "\n"
                             "examples: fajit-inspect render attn:bf16,d128,causal --arch sm_80\n"
                             "          fajit-inspect trace attn:f32,b1,h1,q64,k128,d64,kernel=simt "
                             "--print m --print S[0,5]\n";
@@ -41,21 +43,33 @@ static int show_render(struct fajit_ctx *ctx, const struct fajit_problem *proble
     return 0;
 }
 
-static int show_ptx(struct fajit_plan *plan)
+static int render_kernel(struct fajit_ctx *ctx, const struct tool_kernel *kernel)
+{
+    const struct fajit_kernel_params params = {.struct_size = sizeof(params),
+                                               .values = kernel->values};
+    char *source;
+    if (fajit_kernel_render(ctx, kernel->name, &params, &source, NULL, 0))
+        return tool_fail(NULL);
+    fputs(source, stdout);
+    fajit_free(source);
+    return 0;
+}
+
+static int show_ptx(const struct inspect_subject *s)
 {
     char *ptx;
-    if (fajit_plan_ptx(plan, &ptx))
+    if (s->kernel ? fajit_kernel_ptx(s->kernel, &ptx) : fajit_plan_ptx(s->plan, &ptx))
         return tool_fail(NULL);
     fputs(ptx, stdout);
     fajit_free(ptx);
     return 0;
 }
 
-static int show_image(struct fajit_plan *plan)
+static int show_image(const struct inspect_subject *s)
 {
     void *image;
     size_t bytes;
-    if (fajit_plan_image(plan, &image, &bytes))
+    if (inspect_image(s, &image, &bytes))
         return tool_fail(NULL);
     size_t written = fwrite(image, 1, bytes, stdout);
     fajit_free(image);
@@ -79,18 +93,21 @@ static void print_cost(const struct fajit_plan_info *info)
            info->flops / info->bytes);
 }
 
-static int show_info(struct fajit_plan *plan)
+static int show_info(const struct inspect_subject *s)
 {
     static const char *const families[] = {"auto", "simt", "mma", "sm90"};
     static const char *const variants[] = {"auto", "v1", "v2", "persistent"};
     struct fajit_plan_info info = {.struct_size = sizeof(info)};
     char text[32];
-    if (fajit_plan_info(plan, &info))
+    if (s->kernel ? fajit_kernel_info(s->kernel, &info) : fajit_plan_info(s->plan, &info))
         return tool_fail(NULL);
-    printf("kernel        %s\n", fajit_plan_name(plan));
-    printf("template      %s, family %s, variant %s\n", info.template_name, families[info.family],
-           variants[info.variant]);
-    printf("configuration %s\n", info.config);
+    printf("kernel        %s\n", inspect_name(s));
+    if (s->kernel)
+        printf("template      %s\n", info.template_name);
+    else
+        printf("template      %s, family %s, variant %s\n", info.template_name,
+               families[info.family], variants[info.variant]);
+    printf("configuration %s%s(%s)\n", info.config, *info.config ? " " : "", info.config_from);
     printf("target        %s, key %s\n", info.arch, info.key);
     printf("threads       %d per CTA\n", info.threads);
     if (info.registers >= 0)
@@ -100,14 +117,15 @@ static int show_info(struct fajit_plan *plan)
         printf("occupancy     %d CTAs per SM\n", info.ctas_per_sm);
     printf("image         %s, %s%s\n", tool_bytes((double)info.image_bytes, text),
            info.origin == FAJIT_FROM_COMPILE ? "" : "from ", tool_origin(info.origin));
-    print_cost(&info);
+    if (s->plan)
+        print_cost(&info);
     tool_print_times(&info);
     return 0;
 }
 
 struct command {
     const char *name;
-    int (*run_plan)(struct fajit_plan *plan);
+    int (*show)(const struct inspect_subject *subject);
     // Or, for those that launch on the emulated device:
     int (*run_case)(const struct inspect_options *options, struct fajit_ctx *ctx,
                     const struct fajit_problem *problem, const char *text);
@@ -131,16 +149,31 @@ static const struct command *find_command(const char *name)
 static int run_command(const struct command *command, const struct inspect_options *options,
                        struct fajit_ctx *ctx, const struct fajit_problem *problem, const char *text)
 {
-    struct fajit_plan *plan = NULL;
+    struct inspect_subject subject = {NULL, NULL};
     struct fajit_plan_params params = {.struct_size = sizeof(params), .no_load = true};
     if (command->run_case)
         return command->run_case(options, ctx, problem, text);
-    if (!command->run_plan)
+    if (!command->show)
         return show_render(ctx, problem);
-    if (fajit_plan_create(ctx, problem, &params, &plan))
+    if (fajit_plan_create(ctx, problem, &params, &subject.plan))
         return tool_fail(NULL);
-    int code = command->run_plan(plan);
-    fajit_plan_destroy(&plan);
+    int code = command->show(&subject);
+    fajit_plan_destroy(&subject.plan);
+    return code;
+}
+
+static int run_kernel(const struct command *command, struct fajit_ctx *ctx,
+                      const struct tool_kernel *kernel)
+{
+    struct inspect_subject subject = {NULL, NULL};
+    const struct fajit_kernel_params params = {
+        .struct_size = sizeof(params), .values = kernel->values, .no_load = true};
+    if (!command->show)
+        return render_kernel(ctx, kernel);
+    if (fajit_kernel_plan(ctx, kernel->name, &params, &subject.kernel))
+        return tool_fail(NULL);
+    int code = command->show(&subject);
+    fajit_kernel_destroy(&subject.kernel);
     return code;
 }
 
@@ -274,15 +307,18 @@ int main(int argc, char **argv)
     const char *text = argv[optind + 1];
     struct fajit_ctx *ctx = NULL;
     struct fajit_problem problem;
+    struct tool_kernel kernel;
+    const bool is_kernel = !command->run_case && tool_kernel(&options.tool, text, &kernel);
     if (command->run_case && !check_case(&options, command->name))
         return 2;
-    if (tool_problem(&options.tool, text, &problem))
+    if (!is_kernel && tool_problem(&options.tool, text, &problem))
         return 1;
     if (command->run_case && !tool_problem_complete(&problem, text))
         return 1;
     if (tool_context(&options.tool, &ctx))
         return 1;
-    int code = run_command(command, &options, ctx, &problem, text);
+    int code = is_kernel ? run_kernel(command, ctx, &kernel)
+                         : run_command(command, &options, ctx, &problem, text);
     fajit_ctx_destroy(&ctx);
     return code;
 }

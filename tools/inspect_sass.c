@@ -81,12 +81,12 @@ static int disassemble(const char *tool, const void *image, size_t bytes)
     return code;
 }
 
-int inspect_sass(struct fajit_plan *plan)
+int inspect_sass(const struct inspect_subject *subject)
 {
     char tool[4096];
     void *image;
     size_t bytes;
-    if (fajit_plan_image(plan, &image, &bytes))
+    if (inspect_image(subject, &image, &bytes))
         return tool_fail(NULL);
     int code = 1;
     if (bytes < 4 || memcmp(image, "\177ELF", 4) != 0)

@@ -128,7 +128,7 @@ static int add_file(struct tune_list *list, const char *path)
             text[len - 1] = '\0';
         if (!*text)
             continue;
-        if (fajit_problem_parse(text, &problem)) {
+        if (strncmp(text, "kernel:", 7) != 0 && fajit_problem_parse(text, &problem)) {
             fprintf(stderr, "%s: %s:%d: %s\n", tool_name, path, number, fajit_last_error());
             list->bad++;
         } else if (!add(list, text)) {

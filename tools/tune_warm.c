@@ -18,12 +18,32 @@ struct work {
     cJSON *json; // NULL: lines
 };
 
+static int warm_kernel(struct work *work, const struct tool_kernel *what, const char *text,
+                       struct fajit_plan_info *ret_info, char ret_name[160])
+{
+    const struct fajit_kernel_params params = {
+        .struct_size = sizeof(params), .values = what->values, .no_load = true};
+    struct fajit_kernel *kernel = NULL;
+    int err = fajit_kernel_plan(work->ctx, what->name, &params, &kernel);
+    if (err == 0)
+        err = fajit_kernel_info(kernel, ret_info);
+    if (err == 0)
+        snprintf(ret_name, 160, "%s", fajit_kernel_name(kernel));
+    if (err)
+        tool_fail(text);
+    fajit_kernel_destroy(&kernel);
+    return err;
+}
+
 static int warm_one(struct work *work, const char *text, struct fajit_plan_info *ret_info,
                     char ret_name[160])
 {
     struct fajit_problem problem = {.struct_size = sizeof(problem)};
     struct fajit_plan_params params = {.struct_size = sizeof(params), .no_load = true};
     struct fajit_plan *plan = NULL;
+    struct tool_kernel kernel;
+    if (tool_kernel(&work->options->tool, text, &kernel))
+        return warm_kernel(work, &kernel, text, ret_info, ret_name);
     if (tool_problem(&work->options->tool, text, &problem))
         return FAJIT_E_INVAL;
     int err = fajit_plan_create(work->ctx, &problem, &params, &plan);
