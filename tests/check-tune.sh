@@ -98,6 +98,22 @@ arch_default sm_120 d88,align=4 'bm=64,bn=64'
 expect 0 'because  heuristic' "$tune" why attn:f16,d64,kernel=mma --arch sm_75
 expect 0 'because  heuristic' "$tune" why attn:f16,q16,k4096,d128,kernel=mma --arch sm_75
 
+# For machines: an object per line as soon as a problem is done; one document of all other commands.
+json() { # command..
+    "$@" >"$dir/out" 2>"$dir/err" </dev/null || bad "$*: $(cat "$dir/err")"
+    python3 -c 'import json, sys; json.load(open(sys.argv[1]))' "$dir/out" || bad "$*: no JSON: $(cat "$dir/out")"
+}
+"$tune" tune $problem attn:f32,b1,h1,q32,k40,d32,kernel=simt --device emu --candidates 2 --json >"$dir/lines" 2>/dev/null
+[ "$(wc -l <"$dir/lines")" = 2 ] || bad "not one line per problem: $(cat "$dir/lines")"
+while read -r line; do
+    json echo "$line"
+    grep -q '"median_us":[0-9.]*,.*"finished":true' "$dir/out" || bad "an incomplete result: $line"
+done <"$dir/lines"
+json "$tune" why $problem --device emu --json
+json "$tune" warm attn:f32,d32,kernel=simt --arch sm_80 --json
+json "$tune" list --json
+json "$tune" stats --json
+
 # On a terminal: what is running, the best so far, the time left. Elsewhere: plain lines.
 expect 0 'attn_fwd_simt bm=' "$tune" tune attn:f32,b1,h1,q32,k48,d32,kernel=simt --device emu --candidates 2
 grep -q 'screen: 0 of 2 timed' "$dir/out" || bad "no plain lines of progress: $(cat "$dir/out")"

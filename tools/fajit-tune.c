@@ -35,7 +35,8 @@ static const char usage[] =
     "  --devices all       tune on every GPU of this host, sharing the problems\n"
     "  -o, --output FILE   of merge and plot; FILE.gp gets the picture's script\n"
     "  --vote              of merge\n"
-    "  --max-size BYTES    of gc; K, M and G multiply\n" TOOL_OPTIONS_HELP "\n"
+    "  --max-size BYTES    of gc; K, M and G multiply\n" TOOL_OPTIONS_HELP
+    "\n--json of tune prints an object per line, as soon as a problem is done.\n\n"
     "example: fajit-tune warm --preset llama3-8b --arch sm_90\n"
     "         fajit-tune tune attn:bf16,b2,h16/4,q4096,k4096,d128,causal --budget 15\n";
 
