@@ -10,7 +10,7 @@
 #define BUDGET_S 30.0
 // Longer than any compile, reference or round of timing goes without a word.
 #define SILENCE_S 20.0
-#define OPEN_S 60.0    // a driver may take this long to start
+#define OPEN_S 60.0 // a driver may take this long to start
 #define END_US 2e6
 #define LOOK_US 250e3 // how often the host is asked whether it cancels
 #define RESTARTS_MAX 40
@@ -151,6 +151,7 @@ struct hearing {
     struct fajit_tune_result *result;
     struct fajit_tune_progress progress; // its texts are the buffers below
     char phase[16], running[CONFIG_TEXT], best[CONFIG_TEXT];
+    char culprit[CONFIG_TEXT]; // what this worker last had on the device; "": nothing yet
     double start_us, heard_us, cancelled_us; // cancelled_us: 0 while the host goes on
     bool hung;                               // else it faulted, or its process ended
 };
@@ -180,6 +181,8 @@ static void take_progress(struct hearing *h, const char *fields)
     snprintf(h->phase, sizeof(h->phase), "%s", phase);
     snprintf(h->running, sizeof(h->running), "%s", running[0] == '-' ? "" : running);
     snprintf(h->best, sizeof(h->best), "%s", best[0] == '-' ? "" : best);
+    if (*h->running)
+        memcpy(h->culprit, h->running, sizeof(h->culprit));
     tell_host(h);
 }
 
@@ -297,13 +300,13 @@ static enum outcome ask(struct fj_worker *worker, struct hearing *h, const char 
                   p->jobs, p->max_candidates, p->force, p->exhaustive, problem);
     bool sent = !line.failed && fj_process_write(worker->process, line.data, line.len);
     fj_buf_free(&line);
-    h->running[0] = '\0';
+    h->running[0] = h->culprit[0] = '\0';
     return sent ? listen_to(worker, h, ret_status) : LOST;
 }
 
 static void report_loss(const struct fj_worker *worker, const struct hearing *h)
 {
-    const char *what = *h->running ? h->running : "something before the first candidate";
+    const char *what = *h->culprit ? h->culprit : "something before the first candidate";
     fj_log(&worker->log, FAJIT_LOG_WARN,
            "%s %s in the tuning worker; it is left out, and the search starts again", what,
            h->hung ? "hung" : "faulted");
@@ -317,9 +320,9 @@ static int run(struct fj_worker *worker, struct hearing *h, const char *problem)
         int status;
         if (ask(worker, h, problem, &status) == ENDED)
             return status;
-        if (*h->running)
-            snprintf(culprit, sizeof(culprit), "%s", h->running);
-        quiet = *h->running ? 0 : quiet + 1;
+        if (*h->culprit)
+            memcpy(culprit, h->culprit, sizeof(culprit));
+        quiet = *h->culprit ? 0 : quiet + 1;
         fj_process_end(&worker->process, 0);
         if (h->cancelled_us > 0) {
             h->result->cancelled = true;

@@ -177,6 +177,7 @@ static void destroy_functions(const struct object *module)
 static struct object *find_memory(CUdeviceptr address, size_t bytes)
 {
     const unsigned char *at = (const unsigned char *)(uintptr_t)address;
+    bytes += bytes == 0; // one block's end may be another's beginning
     pthread_mutex_lock(&lock);
     struct object *object = objects;
     while (object && !(object->kind == MEMORY && at >= object->memory &&
