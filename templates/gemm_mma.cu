@@ -34,6 +34,10 @@
 // A ring of stages in shared memory is filled in the background:
 //
 //     wait for stage k | copy A(k + stages - 1), B(k + stages - 1) | C += A(k) B(k) | ..
+//
+// What tensor cores are fed from must never make them wait. So what a step multiplies is loaded
+// during the step before; a few copies go with each step, and have their addresses ready: the last
+// block of k, which may be cut short, comes first, so that all others are whole.
 //@end
 //
 // Every element that a warp takes from shared memory serves a whole row or column of its part, so
@@ -60,6 +64,8 @@ constexpr int kWarpM = kBlockM / kWarpsM; // rows of C of a warp
 constexpr int kWarpN = kBlockN / kWarpsN; // columns of C of a warp
 constexpr int kTilesM = kWarpM / 16;      // mma tiles of a warp: 16 x 8
 constexpr int kTilesN = kWarpN / 8;
+
+//@include lib/mma_store.cuh
 
 //@if dtype == f32
 constexpr int kStepK = 8; // depth of one mma
@@ -92,7 +98,10 @@ constexpr int kPitchB = kBlockN + kPadAcross; // [block_k, block_n]
 constexpr int kElementsB = kBlockK * kPitchB;
 //@end
 constexpr int kStageBytes = (kElementsA + kElementsB) * sizeof(element);
-static_assert(kStages * kStageBytes == kSmemBytes, "host and kernel agree on shared memory");
+constexpr int kRingBytes = kStages * kStageBytes;
+constexpr int kStripsBytes = kWarpsM * kWarpsN * kStripBytes; // lib/mma_store.cuh
+static_assert(kSmemBytes == (kRingBytes > kStripsBytes ? kRingBytes : kStripsBytes),
+              "host and kernel agree on shared memory");
 
 struct Matrix {
     element *data;
@@ -110,33 +119,17 @@ struct Shape {
     int tiles; // batch * tiles_m * tiles_n
 };
 
-// Copies the box of A at depth k of a tile into a stage.
-__device__ __forceinline__ void copy_a(uint32 stage, const Matrix &a, const Shape &shape,
-                                       const Tile &tile, int k, int k_end)
-{
-    const element *const data = a.data + tile.batch * a.batch;
-    //@if trans_a
-    copy_box<kBlockK, kBlockM, kPitchA>(stage, data + k * a.row + tile.row0, a.row, k_end - k,
-                                        shape.m - tile.row0);
-    //@else
-    copy_box<kBlockM, kBlockK, kPitchA>(stage, data + tile.row0 * a.row + k, a.row,
-                                        shape.m - tile.row0, k_end - k);
-    //@end
-}
-
-__device__ __forceinline__ void copy_b(uint32 stage, const Matrix &b, const Shape &shape,
-                                       const Tile &tile, int k, int k_end)
-{
-    const uint32 stage_b = stage + kElementsA * sizeof(element);
-    const element *const data = b.data + tile.batch * b.batch;
-    //@if trans_b
-    copy_box<kBlockN, kBlockK, kPitchB>(stage_b, data + tile.column0 * b.row + k, b.row,
-                                        shape.n - tile.column0, k_end - k);
-    //@else
-    copy_box<kBlockK, kBlockN, kPitchB>(stage_b, data + k * b.row + tile.column0, b.row, k_end - k,
-                                        shape.n - tile.column0);
-    //@end
-}
+//@if trans_a
+using CopyA = BoxCopy<false, kBlockK, kBlockM, kPitchA>;
+//@else
+using CopyA = BoxCopy<true, kBlockM, kBlockK, kPitchA>;
+//@end
+//@if trans_b
+using CopyB = BoxCopy<true, kBlockN, kBlockK, kPitchB>;
+//@else
+using CopyB = BoxCopy<false, kBlockK, kBlockN, kPitchB>;
+//@end
+constexpr int kStageB = kElementsA * sizeof(element); // where B begins in a stage
 
 // What a warp multiplies in one step: its part of A and B, kStepK deep, as mma takes it.
 struct Fragments {
@@ -152,7 +145,7 @@ struct Fragments {
     __device__ __forceinline__ void load(uint32 stage, int k, int warp_row, int warp_column)
     {
         const int lane = threadIdx.x % 32;
-        const uint32 stage_b = stage + kElementsA * sizeof(element);
+        const uint32 stage_b = stage + kStageB;
         //@if dtype == f32
         const int g = lane / 4;
         const int t = lane % 4;
@@ -215,19 +208,109 @@ struct Fragments {
 
     __device__ __forceinline__ void multiply(float (&sums)[kTilesM][kTilesN][4]) const
     {
+        //@if dtype == f32
+#pragma unroll
+        for (int i = 0; i < kProducts * kTilesM; ++i) {
+#pragma unroll
+            for (int n = 0; n < kTilesN; ++n)
+                multiply_tile(sums[i % kTilesM][n], a[i % kTilesM], b[n], i / kTilesM);
+        }
+        //@else
 #pragma unroll
         for (int i = 0; i < kTilesM; ++i) {
 #pragma unroll
             for (int n = 0; n < kTilesN; ++n)
-                //@if dtype == f32
-                multiply_tile(sums[i][n], a[i], b[n]);
-                //@else
                 mma_16x8x16(sums[i][n], a[i], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
-                //@end
         }
+        //@end
         //@watch sums [block_m/warps_m, block_n/warps_n] acc regs=block_m/warps_m/16,block_n/warps_n/8,4
     }
 };
+
+//@if turing
+// Adds the products of the stage.
+__device__ __forceinline__ void multiply_stage(float (&sums)[kTilesM][kTilesN][4], uint32 stage,
+                                               int warp_row, int warp_column)
+{
+#pragma unroll
+    for (int step = 0; step < kBlockK / kStepK; ++step) {
+        Fragments now;
+        now.load(stage, step * kStepK, warp_row, warp_column);
+        now.multiply(sums);
+    }
+}
+//@else
+// Starts the copies of all stages but one. step_a, step_b: elements from one depth to the next.
+__device__ __forceinline__ void fill_ring(uint32 stages, CopyA &copy_a, CopyB &copy_b, int depth,
+                                          int64 step_a, int64 step_b)
+{
+    const int blocks = (depth + kBlockK - 1) / kBlockK;
+    const int last = (blocks - 1) * kBlockK;
+    if (blocks > 0) {
+        copy_a.copy_edge(stages, last * step_a, depth - last);
+        copy_b.copy_edge(stages + kStageB, last * step_b, depth - last);
+    }
+    copy_commit();
+#pragma unroll
+    for (int s = 1; s < kStages - 1; ++s) {
+        const uint32 stage = stages + s * kStageBytes;
+        if (s < blocks) {
+#pragma unroll
+            for (int i = 0; i < CopyA::kCount; ++i)
+                copy_a.copy_whole(stage, i);
+#pragma unroll
+            for (int i = 0; i < CopyB::kCount; ++i)
+                copy_b.copy_whole(stage + kStageB, i);
+        }
+        copy_commit(); // an empty group too: waiting counts groups
+    }
+}
+
+// Adds the products of the whole depth.
+__device__ __forceinline__ void multiply_depth(float (&sums)[kTilesM][kTilesN][4], uint32 stages,
+                                               CopyA &copy_a, CopyB &copy_b, int depth,
+                                               int warp_row, int warp_column)
+{
+    constexpr int kSteps = kBlockK / kStepK;
+    constexpr int kCopies = CopyA::kCount + CopyB::kCount;
+    const int blocks = (depth + kBlockK - 1) / kBlockK;
+    const uint32 last = stages + (kStages - 1) * kStageBytes;
+    uint32 stage = stages;
+    uint32 free = last;
+    copy_wait<kStages - 2>();
+    __syncthreads(); // the first stage is there
+    Fragments fragments[2];
+    if (blocks > 0)
+        fragments[0].load(stage, 0, warp_row, warp_column);
+#pragma unroll 1
+    for (int block = 0; block < blocks; ++block) {
+        const bool more = block + kStages - 1 < blocks;
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step) {
+            if (step == kSteps - 1) {
+                copy_commit(); // an empty group too
+                copy_wait<kStages - 2>();
+                __syncthreads(); // the next stage is there, and this one has been read
+                free = stage;
+                if (block + 1 < blocks) // else it is read again, for nothing
+                    stage = stage == last ? stages : stage + kStageBytes;
+            }
+            fragments[(step + 1) % 2].load(stage, (step + 1) % kSteps * kStepK, warp_row,
+                                           warp_column);
+            if (more) { // as many copies in each step but the last
+#pragma unroll
+                for (int i = 0; i < kCopies; ++i) {
+                    if (i * (kSteps - 1) / kCopies == step && i < CopyA::kCount)
+                        copy_a.copy_whole(free, i);
+                    else if (i * (kSteps - 1) / kCopies == step)
+                        copy_b.copy_whole(free + kStageB, i - CopyA::kCount);
+                }
+            }
+            fragments[step % 2].multiply(sums);
+        }
+    }
+}
+//@end
 
 //@if split
 // Leaves this CTA's sums in the workspace. True in all threads of the CTA that came last for its
@@ -253,19 +336,18 @@ __device__ __forceinline__ bool add_splits(float (&sums)[kTilesM][kTilesN][4], f
     if (!last)
         return false;
     __threadfence();
+#pragma unroll 1 // the parts of all splits at once would take too many registers
+    for (int s = 0; s < kSplits; ++s) {
 #pragma unroll
-    for (int i = 0; i < kTilesM; ++i) {
+        for (int i = 0; i < kTilesM; ++i) {
 #pragma unroll
-        for (int n = 0; n < kTilesN; ++n) {
-            float *const c = sums[i][n];
-            c[0] = c[1] = c[2] = c[3] = 0.0f;
-#pragma unroll 4
-            for (int s = 0; s < kSplits; ++s) {
+            for (int n = 0; n < kTilesN; ++n) {
                 const float4 part = __ldcg(&parts[s * kPart + (i * kTilesN + n) * kThreads]);
-                c[0] += part.x;
-                c[1] += part.y;
-                c[2] += part.z;
-                c[3] += part.w;
+                float *const c = sums[i][n];
+                c[0] = part.x + (s == 0 ? 0.0f : c[0]);
+                c[1] = part.y + (s == 0 ? 0.0f : c[1]);
+                c[2] = part.z + (s == 0 ? 0.0f : c[2]);
+                c[3] = part.w + (s == 0 ? 0.0f : c[3]);
             }
         }
     }
@@ -288,7 +370,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     // clang-format on
     extern __shared__ uint4 smem[];
     const uint32 stages = smem_address(smem);
-    const int lane = threadIdx.x % 32;
     const int warp = threadIdx.x / 32;
     const int warp_row = warp / kWarpsN * kWarpM;
     const int warp_column = warp % kWarpsN * kWarpN;
@@ -297,91 +378,61 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     const int split = blockIdx.x % kSplits;
     const int k_begin = int(int64(steps_all) * split / kSplits) * kBlockK;
     const int k_end = min(shape.k, int(int64(steps_all) * (split + 1) / kSplits) * kBlockK);
+    const int depth = k_end - k_begin;
     //@else
     constexpr int k_begin = 0;
-    const int k_end = shape.k;
+    const int depth = shape.k;
+    //@end
+    // Elements from one depth to the next.
+    //@if trans_a
+    const int64 step_a = a.row;
+    //@else
+    constexpr int64 step_a = 1;
+    //@end
+    //@if trans_b
+    constexpr int64 step_b = 1;
+    //@else
+    const int64 step_b = b.row;
     //@end
 
+    //@if split
+    const int n = blockIdx.x / kSplits;
+    if (n < shape.tiles) {
+    //@else
     // A launch with one CTA per tile runs this once; a persistent one walks the tiles.
-    for (int n = blockIdx.x / kSplits; n < shape.tiles; n += gridDim.x / kSplits) {
+    for (int n = blockIdx.x; n < shape.tiles; n += gridDim.x) {
+    //@end
         Tile tile = place_tile(n, shape.tiles_m, shape.tiles_n);
         tile.row0 *= kBlockM;
         tile.column0 *= kBlockN;
 
+        CopyA copy_a(a.data + tile.batch * a.batch, a.row, tile.row0, shape.m, k_begin);
+        CopyB copy_b(b.data + tile.batch * b.batch, b.row, tile.column0, shape.n, k_begin);
+
         float sums[kTilesM][kTilesN][4] = {}; // [kWarpM, kWarpN] of the tile
-        //@if turing
-        for (int k = k_begin; k < k_end; k += kBlockK) {
-            __syncthreads(); // the stage before has been read
-            copy_a(stages, a, shape, tile, k, k_end);
-            copy_b(stages, b, shape, tile, k, k_end);
-            __syncthreads();
-#pragma unroll
-            for (int step = 0; step < kBlockK / kStepK; ++step) {
-                Fragments now;
-                now.load(stages, step * kStepK, warp_row, warp_column);
-                now.multiply(sums);
-            }
-        }
+        __syncthreads();                      // the previous tile has left shared memory
+        //@if !turing
+        fill_ring(stages, copy_a, copy_b, depth, step_a, step_b);
+        multiply_depth(sums, stages, copy_a, copy_b, depth, warp_row, warp_column);
         //@else
-        __syncthreads(); // the stages of the previous tile have been read
-#pragma unroll
-        for (int s = 0; s < kStages - 1; ++s) {
-            const int k = k_begin + s * kBlockK;
-            if (k < k_end) {
-                copy_a(stages + s * kStageBytes, a, shape, tile, k, k_end);
-                copy_b(stages + s * kStageBytes, b, shape, tile, k, k_end);
-            }
-            copy_commit(); // an empty group too: waiting counts groups
-        }
-        copy_wait<kStages - 2>();
-        __syncthreads(); // the first stage is there
-        Fragments fragments[2]; // of this step, and on their way, of the next
-        fragments[0].load(stages, 0, warp_row, warp_column);
-        int slot = 0;
-        int free = kStages - 1;
-#pragma unroll 1
-        for (int k = k_begin; k < k_end; k += kBlockK) {
-            const int k_next = k + (kStages - 1) * kBlockK;
-            const uint32 stage_next = stages + free * kStageBytes;
-            constexpr int kSteps = kBlockK / kStepK;
-            constexpr int kStepOfB = kSteps > 2 ? 1 : 0; // before the last one, which waits
-#pragma unroll
-            for (int step = 0; step < kSteps; ++step) {
-                if (step == kSteps - 1) {
-                    copy_wait<kStages - 2>();
-                    __syncthreads(); // the next stage is there, and this one has been read
-                    free = slot;
-                    slot = slot + 1 == kStages ? 0 : slot + 1;
-                }
-                fragments[(step + 1) % 2].load(stages + slot * kStageBytes,
-                                               (step + 1) % kSteps * kStepK, warp_row, warp_column);
-                fragments[step % 2].multiply(sums);
-                // Copies are issued between products: at once they would keep the tensor cores
-                // waiting for addresses.
-                if (step == 0 && k_next < k_end)
-                    copy_a(stage_next, a, shape, tile, k_next, k_end);
-                if (step == kStepOfB) {
-                    if (k_next < k_end)
-                        copy_b(stage_next, b, shape, tile, k_next, k_end);
-                    copy_commit(); // an empty group too
-                }
-            }
+        for (int k = 0; k < depth; k += kBlockK) {
+            copy_a.copy_edge(stages, k * step_a, depth - k);
+            copy_b.copy_edge(stages + kStageB, k * step_b, depth - k);
+            __syncthreads();
+            multiply_stage(sums, stages, warp_row, warp_column);
+            __syncthreads(); // the stage has been read
         }
         //@end
         //@if split
         if (!add_splits(sums, workspace, arrivals, n, split))
-            continue;
+            return;
         //@end
         const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
+        __syncthreads(); // the stages have been read: strips take their place
+        float *const strip = reinterpret_cast<float *>(smem) + warp * (kStripBytes / 4);
 #pragma unroll
-        for (int i = 0; i < kTilesM; ++i) {
-            const int row = tile.row0 + warp_row + 16 * i + lane / 4;
-#pragma unroll
-            for (int j = 0; j < kTilesN; ++j) {
-                const int column = tile.column0 + warp_column + 8 * j + lane % 4 * 2;
-                store_pair(e, out, row, column, sums[i][j][0], sums[i][j][1]);
-                store_pair(e, out, row + 8, column, sums[i][j][2], sums[i][j][3]);
-            }
-        }
+        for (int i = 0; i < kTilesM; ++i)
+            store_rows(e, out, strip, tile.row0 + warp_row + 16 * i, tile.column0 + warp_column,
+                       sums[i]);
     }
 }

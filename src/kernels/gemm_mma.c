@@ -48,11 +48,6 @@ static int stage_bytes(const struct fj_choice *choice)
     return (a + b) * element_bytes(choice);
 }
 
-static int smem_bytes(const struct fj_choice *choice)
-{
-    return FJ_CFG(&choice->config, stages) * stage_bytes(choice);
-}
-
 static int threads(const struct fj_choice *choice)
 {
     return 32 * FJ_CFG(&choice->config, warps);
@@ -74,6 +69,21 @@ static void divide(const struct fj_config *config, int *ret_m, int *ret_n)
     }
     *ret_m = best;
     *ret_n = best ? warps / best : 0;
+}
+
+// Where each warp collects 16 rows of C (lib/mma_store.cuh).
+static int strip_bytes(const struct fj_config *config)
+{
+    int across, beside;
+    divide(config, &across, &beside);
+    return beside == 0 ? 0 : 16 * (FJ_CFG(config, bn) / beside + 8) * (int)sizeof(float);
+}
+
+static int smem_bytes(const struct fj_choice *choice)
+{
+    int stages = FJ_CFG(&choice->config, stages) * stage_bytes(choice);
+    int strips = FJ_CFG(&choice->config, warps) * strip_bytes(&choice->config);
+    return stages > strips ? stages : strips;
 }
 
 // The threads share the copy of a box of rows by columns evenly.
@@ -142,49 +152,144 @@ static int check_config(const struct fj_choice *choice, const struct fj_gpu *gpu
     return FAJIT_OK;
 }
 
+// --- Default tile -----------------------------------------------------------------------------
+
+// Tiles, and how long an SM of an H200 takes for a block of 128 bytes of k, for one CTA alone and
+// for two at a time: fitted to timings of bf16 products, where every choice could be compared with
+// the best one measured (tests/notes/gemm_mma.md). Of other GPUs only the ratios are used.
 static const struct tile {
-    int bm, bn, bk, warps;
-} tiles_16[] = {{128, 256, 64, 8}, {128, 128, 32, 4}, {64, 128, 32, 4}, {64, 64, 32, 4}},
-  tiles_32[] = {{128, 128, 16, 8}, {64, 128, 16, 4}, {64, 64, 16, 4}};
+    int bm, bn, warps;
+    int alone, pair; // ns
+    int fixed;       // ns beside the blocks: launch, first copies, C
+} tiles[] = {
+    {128, 256, 8, 1032, 2064, 7700}, {128, 128, 8, 686, 1372, 5400}, {128, 64, 4, 470, 1094, 5050},
+    {64, 128, 4, 437, 1096, 5400},   {64, 64, 4, 336, 726, 4200},    {32, 128, 4, 391, 884, 4900},
+    {16, 128, 4, 376, 786, 4300},    {16, 64, 4, 267, 465, 4300},
+};
+// Before sm_80 a stage is copied through registers.
+static const struct tile tiles_75[] = {
+    {128, 128, 4, 700, 1400, 5400}, {64, 128, 4, 437, 1096, 5400}, {64, 64, 4, 336, 726, 4200}};
+
+#define SPLIT_FIXED 6200 // ns: the sums go to memory and come back
+#define SPLIT_EACH 29    // ns per split and 1024 elements of the tile
 
 static int64_t div_up(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
 }
 
-// The largest tile of which there are enough to occupy the GPU; the smallest when none.
-static const struct tile *default_tile(const struct fj_gemm *gemm, const struct fj_gpu *gpu)
+static int resident(const struct tile *tile)
 {
-    struct fj_gemm_sizes s = fj_gemm_sizes(gemm, UNKNOWN_SIZE);
-    const struct tile *tile = is_tf32(gemm) ? tiles_32 : tiles_16;
-    // Before sm_80 a stage is copied through registers, and shared memory is small.
-    if (gpu->cc < 80 || (!is_tf32(gemm) && gpu->smem_per_sm_bytes < 160 * 1024))
-        tile++;
-    while (tile->bm > 64 || tile->bn > 64) {
-        int64_t count = div_up(s.m, tile->bm) * div_up(s.n, tile->bn) * s.batch;
-        if (count * 10 >= (int64_t)gpu->sm_count * 9)
-            break;
-        tile++;
-    }
-    return tile;
+    return tile->warps > 4 ? 1 : 2; // CTAs per SM
 }
 
-static int default_splits(const struct fj_choice *choice, const struct fj_gpu *gpu)
+// A block of fp32 is as long, but is not loaded by ldmatrix; three products of it take as long as
+// the tensor cores need.
+static int64_t block_time(const struct fj_gemm *gemm, const struct tile *tile, bool alone)
 {
-    const struct fj_config *config = &choice->config;
-    struct fj_gemm_sizes s = fj_gemm_sizes(&choice->problem.gemm, UNKNOWN_SIZE);
-    int64_t tiles = div_up(s.m, FJ_CFG(config, bm)) * div_up(s.n, FJ_CFG(config, bn)) * s.batch;
-    int64_t steps = div_up(s.k, FJ_CFG(config, bk)), splits = 1;
-    while (tiles * splits * 2 <= gpu->sm_count && splits < SPLITS_MAX && steps / (splits * 2) >= 8)
-        splits *= 2;
-    return (int)splits;
+    int64_t time = alone ? tile->alone : tile->pair;
+    if (!is_tf32(gemm))
+        return time;
+    int64_t products = (int64_t)tile->bm * tile->bn * (alone ? 1 : 2) / 6;
+    time += time * 2 / 5;
+    return gemm->math == FAJIT_MATH_3XTF32 && products > time ? products : time;
+}
+
+// Estimated nanoseconds of the whole product.
+static int64_t estimate(const struct fj_gemm *gemm, const struct fj_gpu *gpu,
+                        const struct tile *tile, int splits)
+{
+    struct fj_gemm_sizes s = fj_gemm_sizes(gemm, UNKNOWN_SIZE);
+    int64_t blocks = div_up(div_up(s.k, is_tf32(gemm) ? 32 : 64), splits);
+    int64_t ctas = div_up(s.m, tile->bm) * div_up(s.n, tile->bn) * s.batch * splits;
+    int64_t wave = (int64_t)gpu->sm_count * resident(tile);
+    int64_t full = ctas / wave, rest = ctas % wave;
+    int64_t time = full * (blocks * block_time(gemm, tile, resident(tile) == 1) + tile->fixed);
+    if (rest > 0)
+        time += blocks * block_time(gemm, tile, rest <= gpu->sm_count) + tile->fixed;
+    if (splits > 1)
+        time += SPLIT_FIXED + (int64_t)SPLIT_EACH * splits * tile->bm * tile->bn / 1024;
+    return time;
+}
+
+// Splits of a tile that take the least time. Large tiles have no registers left for them, and every
+// part should be worth a CTA.
+static int best_splits(const struct fj_gemm *gemm, const struct fj_gpu *gpu,
+                       const struct tile *tile)
+{
+    struct fj_gemm_sizes s = fj_gemm_sizes(gemm, UNKNOWN_SIZE);
+    int64_t blocks = div_up(s.k, is_tf32(gemm) ? 32 : 64);
+    int best = 1;
+    for (int splits = 2; splits <= SPLITS_MAX && tile->bm * tile->bn <= 128 * 128; splits *= 2)
+        if (blocks / splits >= 4 &&
+            estimate(gemm, gpu, tile, splits) < estimate(gemm, gpu, tile, best))
+            best = splits;
+    return best;
+}
+
+// The largest tile takes all registers: nothing is left for narrow copies or for fp32 in two parts.
+static bool has_registers(const struct fj_gemm *gemm, const struct tile *tile)
+{
+    return tile->bm * tile->bn <= 128 * 128 ||
+           (gemm->align_bytes >= 16 && gemm->math != FAJIT_MATH_3XTF32);
+}
+
+static const struct tile *default_tile(const struct fj_gemm *gemm, const struct fj_gpu *gpu)
+{
+    const struct tile *tile = gpu->cc < 80 ? tiles_75 : tiles, *best = NULL;
+    size_t count = gpu->cc < 80 ? sizeof(tiles_75) / sizeof(*tile) : sizeof(tiles) / sizeof(*tile);
+    int64_t best_time = 0;
+    for (; count > 0; count--, tile++) {
+        if (!has_registers(gemm, tile))
+            continue;
+        int64_t time = estimate(gemm, gpu, tile, best_splits(gemm, gpu, tile));
+        if (!best || time < best_time) {
+            best = tile;
+            best_time = time;
+        }
+    }
+    return best;
+}
+
+// The depth of a stage: 128 bytes, or half as much where three stages would not fit, or where fp32
+// fragments leave few registers.
+static int default_depth(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                         const struct tile *tile)
+{
+    struct fj_choice tried = *choice;
+    int deep = is_tf32(&choice->problem.gemm) ? 32 : 64;
+    int half_from = choice->problem.gemm.math == FAJIT_MATH_3XTF32 ? 64 * 64 : 128 * 256;
+    if (gpu->cc < 80 || (is_tf32(&choice->problem.gemm) && tile->bm * tile->bn >= half_from))
+        return deep / 2;
+    FJ_CFG(&tried.config, bm) = (int16_t)tile->bm;
+    FJ_CFG(&tried.config, bn) = (int16_t)tile->bn;
+    FJ_CFG(&tried.config, bk) = (int16_t)deep;
+    int room = gpu->smem_per_sm_bytes / resident(tile) - gpu->smem_reserved_bytes;
+    if (room > gpu->smem_per_block_bytes)
+        room = gpu->smem_per_block_bytes;
+    return 3 * stage_bytes(&tried) <= room ? deep : deep / 2;
 }
 
 static int default_stages(const struct fj_choice *choice, const struct fj_gpu *gpu)
 {
-    int wanted = gpu->cc < 80 ? 1 : FJ_CFG(&choice->config, bk) > 32 ? 3 : 4;
+    int area = FJ_CFG(&choice->config, bm) * FJ_CFG(&choice->config, bn);
+    int deep = FJ_CFG(&choice->config, bk) * element_bytes(choice) >= 128;
+    int wanted = area > 128 * 128 ? 4 - deep : area >= 64 * 128 ? 4 : 6;
     int fit = gpu->smem_per_block_bytes / stage_bytes(choice);
-    return fit < wanted ? fit : wanted;
+    return gpu->cc < 80 ? 1 : fit < wanted ? fit : wanted;
+}
+
+// Of a tile that the user gave: as many splits as occupy the GPU.
+static int default_splits(const struct fj_choice *choice, const struct fj_gpu *gpu)
+{
+    const struct fj_config *config = &choice->config;
+    struct fj_gemm_sizes s = fj_gemm_sizes(&choice->problem.gemm, UNKNOWN_SIZE);
+    int64_t tiles_all = div_up(s.m, FJ_CFG(config, bm)) * div_up(s.n, FJ_CFG(config, bn)) * s.batch;
+    int64_t blocks = div_up(s.k, FJ_CFG(config, bk)), splits = 1;
+    while (tiles_all * splits * 2 <= gpu->sm_count && splits < SPLITS_MAX &&
+           blocks / (splits * 2) >= 8)
+        splits *= 2;
+    return (int)splits;
 }
 
 static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
@@ -201,15 +306,16 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
         return r;
     const struct tile *tile = default_tile(&choice->problem.gemm, gpu);
     if (!given) {
+        fj_gemm_default(config, FJ_KNOB_bk, default_depth(choice, gpu, tile));
         fj_gemm_default(config, FJ_KNOB_bm, tile->bm);
         fj_gemm_default(config, FJ_KNOB_bn, tile->bn);
-        fj_gemm_default(config, FJ_KNOB_bk, tile->bk);
         fj_gemm_default(config, FJ_KNOB_warps, tile->warps);
+        fj_gemm_default(config, FJ_KNOB_splitk, best_splits(&choice->problem.gemm, gpu, tile));
     }
     int area = FJ_CFG(config, bm) * FJ_CFG(config, bn);
     fj_gemm_default(config, FJ_KNOB_warps, area > 128 * 128 ? 8 : 4);
     fj_gemm_default(config, FJ_KNOB_group,
-                    2048 / FJ_CFG(config, bm) > 0 ? 2048 / FJ_CFG(config, bm) : 1);
+                    FJ_CFG(config, bm) < 128 ? 1024 / FJ_CFG(config, bm) : 8);
     r = check_tile(choice);
     if (r < 0)
         return r;

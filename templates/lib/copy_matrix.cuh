@@ -69,25 +69,68 @@ template <int kPending> __device__ __forceinline__ void copy_wait()
     //@end
 }
 
-// Copies a box of kRows by kColumns elements that begins at `from`; of it, `rows` and `columns` lie
-// in the matrix (more than the box has, or none at all, are fine). All threads of the CTA share the
-// work: one stays in its column of chunks and takes every kStep-th row.
-template <int kRows, int kColumns, int kPitch>
-__device__ __forceinline__ void copy_box(uint32 to, const element *from, int64 stride, int rows,
-                                         int columns)
+__device__ __forceinline__ const element *skip(const element *from, int64 bytes)
 {
-    constexpr int kChunks = kColumns / kChunk;
-    constexpr int kStep = kThreads / kChunks;
+    return reinterpret_cast<const element *>(reinterpret_cast<const char *>(from) + bytes);
+}
+
+// One thread's share of the copies of an operand: boxes of kRows by kColumns elements, one after
+// the other along k, which runs along the rows or across them. A thread copies a chunk of every
+// kStep-th row. What lies outside the matrix becomes zero.
+template <bool kAlongK, int kRows, int kColumns, int kPitch> struct BoxCopy {
+    static constexpr int kChunks = kColumns / kChunk;
+    static constexpr int kStep = kThreads / kChunks;
+    static constexpr int kCount = kRows / kStep; // chunks of a thread in a box
     static_assert(kColumns % kChunk == 0 && kThreads % kChunks == 0 && kRows % kStep == 0,
                   "threads share the box evenly");
-    const int row = threadIdx.x / kChunks;
-    const int column = threadIdx.x % kChunks * kChunk;
-    const int count = min(max(columns - column, 0), kChunk);
-    to += (row * kPitch + column) * sizeof(element);
-    from += row * stride + column;
-#pragma unroll
-    for (int i = 0; i < kRows; i += kStep) {
-        copy_chunk(to + i * kPitch * sizeof(element), from, row + i < rows ? count : 0);
-        from += kStep * stride;
+
+    const element *from; // its next chunk
+    int64 step;          // bytes from there to the one after it
+    uint32 to;           // where its first chunk goes, bytes from the beginning of a stage
+    int left;            // along k: rows from its first one on; else elements of its chunks
+
+    // The boxes from depth k on, for rows or columns from i to `size`.
+    __device__ __forceinline__ BoxCopy(const element *data, int64 row_stride, int i, int size,
+                                       int64 k)
+    {
+        const int row = threadIdx.x / kChunks;
+        const int column = threadIdx.x % kChunks * kChunk;
+        from = data + (kAlongK ? (i + row) * row_stride + k + column
+                               : (k + row) * row_stride + i + column);
+        step = kStep * row_stride * int(sizeof(element));
+        to = (row * kPitch + column) * sizeof(element);
+        left = kAlongK ? size - i - row : min(max(size - i - column, 0), kChunk);
+        // The compiler must keep these: to work them out in every round again delays the copies.
+        asm volatile("" : "+l"(step), "+r"(to), "+r"(left));
     }
-}
+
+    // Copies the box `offset` elements further on, which has `depth` elements along k.
+    __device__ __forceinline__ void copy_edge(uint32 stage, int64 offset, int depth) const
+    {
+        const int row = threadIdx.x / kChunks;
+        const int column = threadIdx.x % kChunks * kChunk;
+        const int count = kAlongK ? min(max(depth - column, 0), kChunk) : left;
+        const int rows = kAlongK ? left : depth - row;
+        const element *chunk = from + offset;
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+            copy_chunk(stage + to + i * kStep * kPitch * sizeof(element), chunk,
+                       i * kStep < rows ? count : 0);
+            chunk = skip(chunk, step);
+        }
+    }
+    //@if !turing
+
+    // Copies chunk i of the next box, which exists as a whole along k.
+    __device__ __forceinline__ void copy_whole(uint32 stage, int i)
+    {
+        copy_chunk(stage + to + i * kStep * kPitch * sizeof(element), from,
+                   !kAlongK           ? left
+                   : i * kStep < left ? kChunk
+                                      : 0);
+        from = skip(from, step);
+        if (kAlongK && i + 1 == kCount)
+            from = skip(from, kBlockK * int(sizeof(element)) - kCount * step);
+    }
+    //@end
+};

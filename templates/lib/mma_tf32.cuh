@@ -34,34 +34,56 @@ __device__ __forceinline__ void mma_16x8x8(float (&c)[4], const uint32 (&a)[4],
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+//@if math == tf32x3
+constexpr float kLargest = 3.4011621e38f; // of tf32: (2 - 2^-10) 2^127
+
+// An operand of the products: every fp32 value as a sum of two tf32 values.
+template <int kCount> struct Operand {
+    uint32 big[kCount];
+    uint32 small[kCount]; // what rounding to `big` left over, rounded in its turn
+
+    // `big` is always finite. An infinity stands in `small`, which meets only the other operand's
+    // `big`: that is 0 only where the other value is, and infinity times 0 is NaN.
+    __device__ __forceinline__ void set(int i, float x)
+    {
+        const float finite = fminf(fmaxf(x, -kLargest), kLargest); // a NaN becomes a number too
+        big[i] = (__float_as_uint(finite) + 0x1000) & 0xffffe000;  // rounds as cvt.rna does
+        small[i] = to_tf32(x - __uint_as_float(big[i]));
+    }
+};
+//@else
 // An operand of the products: fp32 values as tf32.
 template <int kCount> struct Operand {
     uint32 big[kCount];
-    //@if math == tf32x3
-    uint32 small[kCount]; // what rounding to `big` left over, rounded in its turn
-    //@end
 
     __device__ __forceinline__ void set(int i, float x)
     {
         big[i] = to_tf32(x);
-        //@if math == tf32x3
-        small[i] = to_tf32(x - __uint_as_float(big[i]));
-        //@end
     }
 };
+//@end
 
 //@if math == tf32x3
-// C += A B to about fp32's accuracy: three products of the halves, the smallest first. The fourth,
-// small times small, lies below the rounding of the sum. An infinity in A or B gives NaN.
+// C += A B to about fp32's accuracy takes three products of the halves, the smallest first. The
+// fourth, small times small, lies below the rounding of the sum.
+constexpr int kProducts = 3;
 //@else
-// C += A B.
+constexpr int kProducts = 1;
 //@end
+
+// Adds one of the products to C. Each waits for what it adds to: those of other tiles belong between
+// two of the same.
 __device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a,
-                                              const Operand<2> &b)
+                                              const Operand<2> &b, int product)
 {
     //@if math == tf32x3
-    mma_16x8x8(c, a.small, b.big);
-    mma_16x8x8(c, a.big, b.small);
-    //@end
+    if (product == 0)
+        mma_16x8x8(c, a.small, b.big);
+    else if (product == 1)
+        mma_16x8x8(c, a.big, b.small);
+    else
+        mma_16x8x8(c, a.big, b.big);
+    //@else
     mma_16x8x8(c, a.big, b.big);
+    //@end
 }

@@ -6,6 +6,7 @@
 // pairwise samples drawn by the seed. Then properties that need no reference: block sizes do not
 // change sums of integers, a launch repeats bit for bit, NaN and infinities stay where they belong,
 // zeros give zeros. Exit code 77: no device.
+#include <float.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
@@ -295,7 +296,9 @@ static const char *const specials[] = {
     "gemm:f32,m70,n90,k130,nn,kernel=simt", "gemm:f16,m70,n88,k136,nn,kernel=mma",
     "gemm:bf16,m70,n88,k136,nt,kernel=sm90",
     "gemm:bf16,m70,n88,k136,nn,kernel=sm90,bm=64,bn=64,bk=64,splitk=4",
-    "gemm:f32,m70,n90,k130,nt,math=tf32"};
+    "gemm:f32,m70,n90,k130,nt,math=tf32",
+    "gemm:f32,m70,n90,k130,nn,math=3xtf32",
+    "gemm:f32,m70,n90,k130,nt,math=3xtf32,splitk=2"};
 
 static void set_element(struct case_tensor *tensor, int64_t row, int64_t column, float value)
 {
@@ -373,6 +376,41 @@ static void check_special(struct fajit_ctx *ctx, const char *text, uint64_t seed
     case_destroy(&c);
 }
 
+// The largest fp32 rounds to infinity in tf32, but half of it is a number that 3xtf32 must find.
+static void check_largest(struct fajit_ctx *ctx, uint64_t seed, struct totals *totals)
+{
+    static const char text[] = "gemm:f32,m20,n24,k40,nn,math=3xtf32";
+    struct fajit_problem problem;
+    struct fcase c;
+    struct case_options options = {.seed = seed, .full = true};
+    int err = fajit_problem_parse(text, &problem);
+    if (err == 0 && fajit_problem_check(ctx, &problem) == FAJIT_E_UNSUPPORTED) {
+        totals->skipped++;
+        return;
+    }
+    if (err == 0)
+        err = case_create(ctx, &problem, &options, &c);
+    if (err) {
+        count(false, totals);
+        report(text, &problem, &options, fajit_last_error());
+        return;
+    }
+    for (int64_t k = 0; k < problem.gemm.k; k++)
+        set_element(&c.in[0], 4, k, k == 9 ? -FLT_MAX : 0);
+    for (int64_t column = 0; column < problem.gemm.n; column++)
+        set_element(&c.in[1], 9, column, 0.5f);
+    err = case_block_upload(&c, c.in[1].block);
+    if (err == 0)
+        err = run_changed(&c);
+    bool right = err == 0;
+    for (int64_t column = 0; right && column < problem.gemm.n; column++)
+        right = fabs(case_element(&c.out, (int64_t[]){4, column}) / (0.5 * FLT_MAX) + 1) < 1e-6;
+    count(right, totals);
+    if (!right)
+        report(text, &problem, &options, err ? fajit_last_error() : "half of -FLT_MAX is not found");
+    case_destroy(&c);
+}
+
 // --- The program ------------------------------------------------------------------------------
 
 static int choose_texts(struct fajit_ctx *ctx, const struct settings *settings,
@@ -447,6 +485,7 @@ static void run_all(struct fajit_ctx *ctx, const struct settings *settings, stru
     check_equals(ctx, waves, COUNT(waves), settings->seed, CASE_NORMAL, totals);
     for (int i = 0; i < COUNT(specials); i++)
         check_special(ctx, specials[i], settings->seed, totals);
+    check_largest(ctx, settings->seed, totals);
 }
 
 int main(int argc, char **argv)

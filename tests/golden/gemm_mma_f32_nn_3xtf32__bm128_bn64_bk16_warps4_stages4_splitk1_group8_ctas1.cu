@@ -1,0 +1,520 @@
+// Matrix product C = act(alpha A B + beta C + bias), tensor cores through mma.sync.
+//
+//   fajit-inspect render gemm:f32,math=3xtf32,kernel=mma,variant=v2 --arch sm_80 \
+//       --config bm=128,bn=64,bk=16,warps=4,stages=4,splitk=1,group=8,ctas=1
+//
+// One CTA: 128 threads, 59392 bytes of dynamic shared memory. One K block: 262144 FLOPs, 12288
+// bytes.
+//
+// C = A B on tensor cores (mma.sync). The warps of a CTA share a tile of C, and each keeps its part
+// in registers to the end.
+//
+// A ring of stages in shared memory is filled in the background:
+//
+//     wait for stage k | copy A(k + stages - 1), B(k + stages - 1) | C += A(k) B(k) | ..
+//
+// What tensor cores are fed from must never make them wait. So what a step multiplies is loaded
+// during the step before; a few copies go with each step, and have their addresses ready: the last
+// block of k, which may be cut short, comes first, so that all others are whole.
+//
+// Every element that a warp takes from shared memory serves a whole row or column of its part, so
+// the larger the part, the less shared memory limits the tensor cores.
+
+constexpr int kBlockM = 128;      // rows of C in one tile
+constexpr int kBlockN = 64;       // columns of C in one tile
+constexpr int kBlockK = 16;       // depth of one stage
+constexpr int kStages = 4;        // pairs of an A tile and a B tile in shared memory; 1: sm_75
+constexpr int kWarpsM = 2;        // warps below each other in a tile
+constexpr int kWarpsN = 2;        // warps beside each other in a tile
+constexpr int kGroup = 8;         // rows of tiles that are walked together
+constexpr int kCtas = 1;          // CTAs per SM that the registers must leave room for
+constexpr int kThreads = 128;     // per CTA
+constexpr int kSmemBytes = 59392; // dynamic shared memory of one CTA
+
+// Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
+using uint32 = unsigned int;
+using int64 = long long;
+
+using element = float;
+
+// The last step of every matrix product: what happens to a sum before it is an element of C.
+
+using out_element = float; // an element of C
+
+__device__ __forceinline__ out_element to_out(float x)
+{
+    return x;
+}
+
+struct Epilogue {
+    float alpha;
+};
+
+// The element of C that lies at `c`, in column `column`, from its sum of products.
+__device__ __forceinline__ float epilogue(const Epilogue &e, float sum, const out_element *c,
+                                          int column)
+{
+    float x = e.alpha * sum;
+    return x;
+}
+
+// C, as the launch gives it.
+struct OutputMatrix {
+    out_element *data;
+    int64 batch; // strides in elements
+    int64 row;
+};
+
+// C of one batch entry. Rows and columns from m and n on do not exist.
+struct Output {
+    out_element *data;
+    int64 stride; // elements from row to row
+    int m;
+    int n;
+};
+
+// The order in which the tiles of C are worked on.
+struct Tile {
+    int batch;
+    int row0;
+    int column0;
+};
+
+// Tiles are counted down through kGroup rows of tiles, then to the right: what runs at the same
+// time forms a block of C that is about as high as wide, and reads few rows of A and columns of B,
+// which stay in L2. `row0` and `column0` come in tiles.
+__device__ __forceinline__ Tile place_tile(int n, int tiles_m, int tiles_n)
+{
+    Tile tile;
+    tile.batch = n / (tiles_m * tiles_n);
+    n -= tile.batch * (tiles_m * tiles_n);
+    const int first = n / (kGroup * tiles_n) * kGroup; // row of the group
+    const int height = min(kGroup, tiles_m - first);   // the last may be lower
+    n -= first * tiles_n;
+    tile.row0 = first + n % height;
+    tile.column0 = n / height;
+    return tile;
+}
+
+// Tensor cores on fp32 operands through mma.sync: tf32 keeps 10 of the 23 bits of a mantissa.
+//
+// A (16 x 8), B (8 x 8), C (16 x 8), lane = 4 g + t, as a warp holds them:
+//     A  a[0]: row g, column t     a[1]: row g+8, column t     a[2], a[3]: the same, column t+4
+//     B  b[0]: row t, column g     b[1]: row t+4, column g
+//     C  c[0] c[1]: row g, columns 2t 2t+1         c[2] c[3]: row g+8, the same columns
+
+__device__ __forceinline__ uint32 smem_address(const void *pointer)
+{
+    return uint32(__cvta_generic_to_shared(pointer));
+}
+
+__device__ __forceinline__ float load_shared(uint32 address)
+{
+    float value;
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(value) : "r"(address) : "memory");
+    return value;
+}
+
+// cvt.rna: rounds to the nearest tf32.
+__device__ __forceinline__ uint32 to_tf32(float x)
+{
+    uint32 y;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+    return y;
+}
+
+__device__ __forceinline__ void mma_16x8x8(float (&c)[4], const uint32 (&a)[4],
+                                           const uint32 (&b)[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+                 "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+constexpr float kLargest = 3.4011621e38f; // of tf32: (2 - 2^-10) 2^127
+
+// An operand of the products: every fp32 value as a sum of two tf32 values.
+template <int kCount> struct Operand {
+    uint32 big[kCount];
+    uint32 small[kCount]; // what rounding to `big` left over, rounded in its turn
+
+    // `big` is always finite. An infinity stands in `small`, which meets only the other operand's
+    // `big`: that is 0 only where the other value is, and infinity times 0 is NaN.
+    __device__ __forceinline__ void set(int i, float x)
+    {
+        const float finite = fminf(fmaxf(x, -kLargest), kLargest); // a NaN becomes a number too
+        big[i] = (__float_as_uint(finite) + 0x1000) & 0xffffe000;  // rounds as cvt.rna does
+        small[i] = to_tf32(x - __uint_as_float(big[i]));
+    }
+};
+
+// C += A B to about fp32's accuracy takes three products of the halves, the smallest first. The
+// fourth, small times small, lies below the rounding of the sum.
+constexpr int kProducts = 3;
+
+// Adds one of the products to C. Each waits for what it adds to: those of other tiles belong between
+// two of the same.
+__device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a,
+                                              const Operand<2> &b, int product)
+{
+    if (product == 0)
+        mma_16x8x8(c, a.small, b.big);
+    else if (product == 1)
+        mma_16x8x8(c, a.big, b.small);
+    else
+        mma_16x8x8(c, a.big, b.big);
+}
+
+// Copies from a row-major matrix in global memory to shared memory, 16 bytes (a chunk) at a time.
+// What lies outside the matrix arrives as zeros.
+//
+// cp.async runs in the background, past the registers. Copies are committed in groups and waited
+// for by group, oldest first; only the thread's own copies, so a barrier must follow.
+
+constexpr int kChunk = 16 / sizeof(element); // elements
+
+// Copies the first `count` elements of a chunk (0: nothing is read) and fills up with zeros.
+__device__ __forceinline__ void copy_chunk(uint32 to, const element *from, int count)
+{
+    // cg: past L1, which would only be polluted.
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+                 "r"(count * int(sizeof(element)))
+                 : "memory");
+}
+
+// Ends a group of copies.
+__device__ __forceinline__ void copy_commit()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+// Waits until at most `kPending` groups, the youngest, are under way.
+template <int kPending> __device__ __forceinline__ void copy_wait()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
+}
+
+__device__ __forceinline__ const element *skip(const element *from, int64 bytes)
+{
+    return reinterpret_cast<const element *>(reinterpret_cast<const char *>(from) + bytes);
+}
+
+// One thread's share of the copies of an operand: boxes of kRows by kColumns elements, one after
+// the other along k, which runs along the rows or across them. A thread copies a chunk of every
+// kStep-th row. What lies outside the matrix becomes zero.
+template <bool kAlongK, int kRows, int kColumns, int kPitch> struct BoxCopy {
+    static constexpr int kChunks = kColumns / kChunk;
+    static constexpr int kStep = kThreads / kChunks;
+    static constexpr int kCount = kRows / kStep; // chunks of a thread in a box
+    static_assert(kColumns % kChunk == 0 && kThreads % kChunks == 0 && kRows % kStep == 0,
+                  "threads share the box evenly");
+
+    const element *from; // its next chunk
+    int64 step;          // bytes from there to the one after it
+    uint32 to;           // where its first chunk goes, bytes from the beginning of a stage
+    int left;            // along k: rows from its first one on; else elements of its chunks
+
+    // The boxes from depth k on, for rows or columns from i to `size`.
+    __device__ __forceinline__ BoxCopy(const element *data, int64 row_stride, int i, int size,
+                                       int64 k)
+    {
+        const int row = threadIdx.x / kChunks;
+        const int column = threadIdx.x % kChunks * kChunk;
+        from = data + (kAlongK ? (i + row) * row_stride + k + column
+                               : (k + row) * row_stride + i + column);
+        step = kStep * row_stride * int(sizeof(element));
+        to = (row * kPitch + column) * sizeof(element);
+        left = kAlongK ? size - i - row : min(max(size - i - column, 0), kChunk);
+        // The compiler must keep these: to work them out in every round again delays the copies.
+        asm volatile("" : "+l"(step), "+r"(to), "+r"(left));
+    }
+
+    // Copies the box `offset` elements further on, which has `depth` elements along k.
+    __device__ __forceinline__ void copy_edge(uint32 stage, int64 offset, int depth) const
+    {
+        const int row = threadIdx.x / kChunks;
+        const int column = threadIdx.x % kChunks * kChunk;
+        const int count = kAlongK ? min(max(depth - column, 0), kChunk) : left;
+        const int rows = kAlongK ? left : depth - row;
+        const element *chunk = from + offset;
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+            copy_chunk(stage + to + i * kStep * kPitch * sizeof(element), chunk,
+                       i * kStep < rows ? count : 0);
+            chunk = skip(chunk, step);
+        }
+    }
+
+    // Copies chunk i of the next box, which exists as a whole along k.
+    __device__ __forceinline__ void copy_whole(uint32 stage, int i)
+    {
+        copy_chunk(stage + to + i * kStep * kPitch * sizeof(element), from,
+                   !kAlongK           ? left
+                   : i * kStep < left ? kChunk
+                                      : 0);
+        from = skip(from, step);
+        if (kAlongK && i + 1 == kCount)
+            from = skip(from, kBlockK * int(sizeof(element)) - kCount * step);
+    }
+};
+
+constexpr int kWarpM = kBlockM / kWarpsM; // rows of C of a warp
+constexpr int kWarpN = kBlockN / kWarpsN; // columns of C of a warp
+constexpr int kTilesM = kWarpM / 16;      // mma tiles of a warp: 16 x 8
+constexpr int kTilesN = kWarpN / 8;
+
+// How a warp's sums become rows of C: by way of shared memory, 16 rows at a time. As mma leaves the
+// sums, a lane would write two elements here and two there; collected, neighbouring lanes write what
+// lies next to each other.
+constexpr int kPitchC = kWarpN + 8; // floats; 8 more keep rows of a store in different banks
+constexpr int kStripBytes = 16 * kPitchC * sizeof(float);
+
+// Where column `i` of a row lies in its strip. Groups of four go to either half in turn, so that
+// lanes which read eight columns each meet in different banks.
+__device__ __forceinline__ int place_in_strip(int i)
+{
+    return i / 8 * 4 + i % 4 + i / 4 % 2 * (kPitchC / 2);
+}
+
+constexpr int kChunkC = 16 / sizeof(out_element); // elements that a lane writes at once
+
+// Two neighbouring elements of C in one register, the left one in the lower half.
+
+// Finishes the sums from column `first` of a strip's row on, and writes the elements of C that they are.
+__device__ __forceinline__ void store_chunk(const Epilogue &e, const Output &out, int row,
+                                            int column, const float *sums, int first)
+{
+    out_element *const c = out.data + row * out.stride + column;
+    if (row >= out.m || column >= out.n)
+        return;
+    if (column + kChunkC > out.n) { // the last columns
+#pragma unroll 1
+        for (int i = 0; i < out.n - column; ++i)
+            c[i] = to_out(epilogue(e, sums[place_in_strip(first + i)], c + i, column + i));
+        return;
+    }
+    const int at = place_in_strip(first);
+    float x[kChunkC];
+#pragma unroll
+    for (int i = 0; i < kChunkC; ++i)
+        x[i] = epilogue(e, sums[at + i % 4 + i / 4 * (kPitchC / 2)], c + i, column + i);
+    *reinterpret_cast<float4 *>(c) = {x[0], x[1], x[2], x[3]};
+}
+
+// Writes 16 rows of C from (row0, column0) on. `strip`, kStripBytes, is the warp's own.
+__device__ __forceinline__ void store_rows(const Epilogue &e, const Output &out, float *strip,
+                                           int row0, int column0, const float (&sums)[kTilesN][4])
+{
+    const int lane = threadIdx.x % 32;
+    float *const mine = strip + lane / 4 * kPitchC + place_in_strip(lane % 4 * 2);
+#pragma unroll
+    for (int j = 0; j < kTilesN; ++j) {
+        *reinterpret_cast<float2 *>(mine + 4 * j) = {sums[j][0], sums[j][1]};
+        *reinterpret_cast<float2 *>(mine + 8 * kPitchC + 4 * j) = {sums[j][2], sums[j][3]};
+    }
+    __syncwarp();
+    constexpr int kChunks = kWarpN / kChunkC; // of a row
+#pragma unroll 4
+    for (int n = lane; n < 16 * kChunks; n += 32) {
+        const int row = n / kChunks;
+        const int column = n % kChunks * kChunkC;
+        store_chunk(e, out, row0 + row, column0 + column, strip + row * kPitchC, column);
+    }
+    __syncwarp(); // the strip may be filled again
+}
+
+constexpr int kStepK = 8; // depth of one mma
+static_assert(kBlockK % (2 * kStepK) == 0, "fragments of even and odd steps have their registers");
+
+// Boxes of A and B in shared memory lie as in global memory. A row is longer than the box, so that
+// the rows which one load touches start in different banks.
+constexpr int kPadAlongK = 4;                 // elements, in rows along k
+constexpr int kPadAcross = 8;                 // in rows along m or n
+constexpr int kPitchA = kBlockK + kPadAlongK; // [block_m, block_k]
+constexpr int kElementsA = kBlockM * kPitchA;
+constexpr int kPitchB = kBlockN + kPadAcross; // [block_k, block_n]
+constexpr int kElementsB = kBlockK * kPitchB;
+constexpr int kStageBytes = (kElementsA + kElementsB) * sizeof(element);
+constexpr int kRingBytes = kStages * kStageBytes;
+constexpr int kStripsBytes = kWarpsM * kWarpsN * kStripBytes; // lib/mma_store.cuh
+static_assert(kSmemBytes == (kRingBytes > kStripsBytes ? kRingBytes : kStripsBytes),
+              "host and kernel agree on shared memory");
+
+struct Matrix {
+    element *data;
+    int64 batch; // strides in elements
+    int64 row;
+};
+
+// What a launch may change.
+struct Shape {
+    int m;
+    int n;
+    int k;
+    int tiles_m;
+    int tiles_n;
+    int tiles; // batch * tiles_m * tiles_n
+};
+
+using CopyA = BoxCopy<true, kBlockM, kBlockK, kPitchA>;
+using CopyB = BoxCopy<false, kBlockK, kBlockN, kPitchB>;
+constexpr int kStageB = kElementsA * sizeof(element); // where B begins in a stage
+
+// What a warp multiplies in one step: its part of A and B, kStepK deep, as mma takes it.
+struct Fragments {
+    Operand<4> a[kTilesM];
+    Operand<2> b[kTilesN];
+
+    // Takes them from depth k of a stage.
+    __device__ __forceinline__ void load(uint32 stage, int k, int warp_row, int warp_column)
+    {
+        const int lane = threadIdx.x % 32;
+        const uint32 stage_b = stage + kStageB;
+        const int g = lane / 4;
+        const int t = lane % 4;
+#pragma unroll
+        for (int i = 0; i < kTilesM; ++i) {
+#pragma unroll
+            for (int j = 0; j < 4; ++j) {
+                const int row = warp_row + 16 * i + j % 2 * 8 + g;
+                const int column = k + j / 2 * 4 + t;
+                a[i].set(j, load_shared(stage + 4 * (row * kPitchA + column)));
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < kTilesN; ++n) {
+#pragma unroll
+            for (int j = 0; j < 2; ++j) {
+                const int row = k + 4 * j + t;
+                const int column = warp_column + 8 * n + g;
+                b[n].set(j, load_shared(stage_b + 4 * (row * kPitchB + column)));
+            }
+        }
+    }
+
+    __device__ __forceinline__ void multiply(float (&sums)[kTilesM][kTilesN][4]) const
+    {
+#pragma unroll
+        for (int i = 0; i < kProducts * kTilesM; ++i) {
+#pragma unroll
+            for (int n = 0; n < kTilesN; ++n)
+                multiply_tile(sums[i % kTilesM][n], a[i % kTilesM], b[n], i / kTilesM);
+        }
+    }
+};
+
+// Starts the copies of all stages but one. step_a, step_b: elements from one depth to the next.
+__device__ __forceinline__ void fill_ring(uint32 stages, CopyA &copy_a, CopyB &copy_b, int depth,
+                                          int64 step_a, int64 step_b)
+{
+    const int blocks = (depth + kBlockK - 1) / kBlockK;
+    const int last = (blocks - 1) * kBlockK;
+    if (blocks > 0) {
+        copy_a.copy_edge(stages, last * step_a, depth - last);
+        copy_b.copy_edge(stages + kStageB, last * step_b, depth - last);
+    }
+    copy_commit();
+#pragma unroll
+    for (int s = 1; s < kStages - 1; ++s) {
+        const uint32 stage = stages + s * kStageBytes;
+        if (s < blocks) {
+#pragma unroll
+            for (int i = 0; i < CopyA::kCount; ++i)
+                copy_a.copy_whole(stage, i);
+#pragma unroll
+            for (int i = 0; i < CopyB::kCount; ++i)
+                copy_b.copy_whole(stage + kStageB, i);
+        }
+        copy_commit(); // an empty group too: waiting counts groups
+    }
+}
+
+// Adds the products of the whole depth.
+__device__ __forceinline__ void multiply_depth(float (&sums)[kTilesM][kTilesN][4], uint32 stages,
+                                               CopyA &copy_a, CopyB &copy_b, int depth,
+                                               int warp_row, int warp_column)
+{
+    constexpr int kSteps = kBlockK / kStepK;
+    constexpr int kCopies = CopyA::kCount + CopyB::kCount;
+    const int blocks = (depth + kBlockK - 1) / kBlockK;
+    const uint32 last = stages + (kStages - 1) * kStageBytes;
+    uint32 stage = stages;
+    uint32 free = last;
+    copy_wait<kStages - 2>();
+    __syncthreads(); // the first stage is there
+    Fragments fragments[2];
+    if (blocks > 0)
+        fragments[0].load(stage, 0, warp_row, warp_column);
+#pragma unroll 1
+    for (int block = 0; block < blocks; ++block) {
+        const bool more = block + kStages - 1 < blocks;
+#pragma unroll
+        for (int step = 0; step < kSteps; ++step) {
+            if (step == kSteps - 1) {
+                copy_commit(); // an empty group too
+                copy_wait<kStages - 2>();
+                __syncthreads(); // the next stage is there, and this one has been read
+                free = stage;
+                if (block + 1 < blocks) // else it is read again, for nothing
+                    stage = stage == last ? stages : stage + kStageBytes;
+            }
+            fragments[(step + 1) % 2].load(stage, (step + 1) % kSteps * kStepK, warp_row,
+                                           warp_column);
+            if (more) { // as many copies in each step but the last
+#pragma unroll
+                for (int i = 0; i < kCopies; ++i) {
+                    if (i * (kSteps - 1) / kCopies == step && i < CopyA::kCount)
+                        copy_a.copy_whole(free, i);
+                    else if (i * (kSteps - 1) / kCopies == step)
+                        copy_b.copy_whole(free + kStageB, i - CopyA::kCount);
+                }
+            }
+            fragments[step % 2].multiply(sums);
+        }
+    }
+}
+
+// clang-format off
+extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
+    gemm_mma_f32_nn_3xtf32__bm128_bn64_bk16_warps4_stages4_splitk1_group8_ctas1(
+        const Matrix a,       // (batch, m, k), or transposed
+        const Matrix b,       // (batch, k, n), or transposed
+        const OutputMatrix c, // (batch, m, n)
+        const Epilogue e,     //
+        const Shape shape)
+{
+    // clang-format on
+    extern __shared__ uint4 smem[];
+    const uint32 stages = smem_address(smem);
+    const int warp = threadIdx.x / 32;
+    const int warp_row = warp / kWarpsN * kWarpM;
+    const int warp_column = warp % kWarpsN * kWarpN;
+    constexpr int k_begin = 0;
+    const int depth = shape.k;
+    // Elements from one depth to the next.
+    constexpr int64 step_a = 1;
+    const int64 step_b = b.row;
+
+    // A launch with one CTA per tile runs this once; a persistent one walks the tiles.
+    for (int n = blockIdx.x; n < shape.tiles; n += gridDim.x) {
+        Tile tile = place_tile(n, shape.tiles_m, shape.tiles_n);
+        tile.row0 *= kBlockM;
+        tile.column0 *= kBlockN;
+
+        CopyA copy_a(a.data + tile.batch * a.batch, a.row, tile.row0, shape.m, k_begin);
+        CopyB copy_b(b.data + tile.batch * b.batch, b.row, tile.column0, shape.n, k_begin);
+
+        float sums[kTilesM][kTilesN][4] = {}; // [kWarpM, kWarpN] of the tile
+        __syncthreads();                      // the previous tile has left shared memory
+        fill_ring(stages, copy_a, copy_b, depth, step_a, step_b);
+        multiply_depth(sums, stages, copy_a, copy_b, depth, warp_row, warp_column);
+        const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
+        __syncthreads(); // the stages have been read: strips take their place
+        float *const strip = reinterpret_cast<float *>(smem) + warp * (kStripBytes / 4);
+#pragma unroll
+        for (int i = 0; i < kTilesM; ++i)
+            store_rows(e, out, strip, tile.row0 + warp_row + 16 * i, tile.column0 + warp_column,
+                       sums[i]);
+    }
+}
