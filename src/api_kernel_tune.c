@@ -195,3 +195,27 @@ int fajit_kernel_tune(struct fajit_ctx *ctx, const char *template_name,
         err = fj_kernel_search(ctx, &custom, &trial, &search, &result);
     return err ? err : fj_give_struct("fajit_tune_result", &result, sizeof(result), ret_result);
 }
+
+int fajit_kernel_why(struct fajit_ctx *ctx, const char *template_name,
+                     const struct fajit_kernel_params *params, struct fajit_tune_result *ret_choice,
+                     char *ret_from, size_t from_bytes)
+{
+    struct fajit_kernel_params known = {.struct_size = sizeof(known)};
+    struct fajit_tune_result result = {.struct_size = sizeof(result)};
+    struct fj_custom custom;
+    char nvrtc[16], from[160];
+    if (!ctx || !template_name || !ret_choice || (!ret_from && from_bytes))
+        return fj_err(FAJIT_E_INVAL, "fajit_kernel_why: an argument is NULL");
+    int err = params ? fj_take_struct("fajit_kernel_params", params, &known, sizeof(known)) : 0;
+    if (err == 0)
+        err = fj_custom_parse(ctx->template_dir, template_name, known.values, &custom);
+    fj_ctx_nvrtc(ctx, nvrtc);
+    if (err == 0)
+        err = fj_custom_choose(ctx->tune_mode == FAJIT_TUNE_OFF ? NULL : ctx->tune, &ctx->jit.gpu,
+                               nvrtc, &custom, from);
+    if (err)
+        return err;
+    give_config(&custom, &result);
+    snprintf(ret_from, from_bytes, "%s", from);
+    return fj_give_struct("fajit_tune_result", &result, sizeof(result), ret_choice);
+}

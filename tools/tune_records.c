@@ -11,6 +11,7 @@
 struct showing {
     cJSON *json; // NULL: lines
     int count;
+    char prefix[192]; // of the problems shown; see show_of_template
 };
 
 static int show_record(void *user, const struct fajit_tune_record *r)
@@ -44,16 +45,53 @@ static int show_record(void *user, const struct fajit_tune_record *r)
     return 0;
 }
 
+// Records of a template of the user's own, whatever its values.
+static int show_of_template(void *user, const struct fajit_tune_record *r)
+{
+    const struct showing *showing = user;
+    struct fajit_tune_record shown = *r;
+    size_t len = strlen(showing->prefix);
+    shown.step = "-";
+    return strncmp(r->problem, showing->prefix, len) == 0 && strchr(",", r->problem[len])
+               ? show_record(user, &shown)
+               : 0;
+}
+
+// What is chosen, and who of the records is to be asked. A status.
+static int choose(struct fajit_ctx *ctx, const struct tune_options *options, const char *text,
+                  struct fajit_problem *problem, struct fajit_tune_result *choice, char from[160],
+                  struct showing *showing)
+{
+    struct tool_kernel kernel;
+    if (!tool_kernel(&options->tool, text, &kernel)) {
+        int err = tool_problem(&options->tool, text, problem);
+        if (err)
+            return err;
+        err = fajit_tune_why(ctx, problem, choice, from, 160);
+        if (err)
+            tool_fail(text);
+        return err;
+    }
+    const struct fajit_kernel_params params = {.struct_size = sizeof(params),
+                                               .values = kernel.values};
+    size_t len = strlen(kernel.name);
+    bool suffix = len > 3 && strcmp(kernel.name + len - 3, ".cu") == 0;
+    snprintf(showing->prefix, sizeof(showing->prefix), "kernel:%.*s", (int)(suffix ? len - 3 : len),
+             kernel.name);
+    int err = fajit_kernel_why(ctx, kernel.name, &params, choice, from, 160);
+    if (err)
+        tool_fail(text);
+    return err;
+}
+
 static int why_one(struct fajit_ctx *ctx, const struct tune_options *options, const char *text)
 {
     struct fajit_problem problem = {.struct_size = sizeof(problem)};
     struct fajit_tune_result choice = {.struct_size = sizeof(choice)};
     struct showing showing = {0};
     char from[160];
-    if (tool_problem(&options->tool, text, &problem))
+    if (choose(ctx, options, text, &problem, &choice, from, &showing))
         return 1;
-    if (fajit_tune_why(ctx, &problem, &choice, from, sizeof(from)))
-        return tool_fail(text);
     cJSON *json = options->tool.json ? cJSON_CreateObject() : NULL;
     if (json) {
         cJSON_AddStringToObject(json, "problem", text);
@@ -65,13 +103,17 @@ static int why_one(struct fajit_ctx *ctx, const struct tune_options *options, co
         printf("%s\n  kernel   %s\n  config   %s\n  because  %s\n", text, choice.kernel,
                choice.config, from);
     }
-    if (fajit_tune_visit(ctx, &problem, show_record, &showing))
+    const bool of_template = *showing.prefix != '\0';
+    if (fajit_tune_visit(ctx, of_template ? NULL : &problem,
+                         of_template ? show_of_template : show_record, &showing))
         return tool_fail(text);
     if (json) {
         char *out = cJSON_Print(json);
         puts(out ? out : "{}");
         free(out);
         cJSON_Delete(json);
+    } else if (showing.count == 0 && of_template) {
+        puts("  no record of the template: its host makes them, with fajit_kernel_tune");
     } else if (showing.count == 0) {
         printf("  no record has a say: `fajit-tune tune %s` makes one\n", text);
     }

@@ -811,6 +811,13 @@ FAJIT_API int fajit_kernel_tune(struct fajit_ctx *ctx, const char *template_name
                                 const struct fajit_tune_params *tune_params,
                                 struct fajit_tune_result *ret_result);
 
+// What planning would choose now, without compiling: `kernel` and `config` of `ret_choice`, as
+// fajit_tune_why.
+FAJIT_API int fajit_kernel_why(struct fajit_ctx *ctx, const char *template_name,
+                               const struct fajit_kernel_params *params,
+                               struct fajit_tune_result *ret_choice, char *ret_from,
+                               size_t from_bytes);
+
 // What the functions of the same name say of plans. Family and variant are AUTO, costs are 0;
 // `config` has the values that were chosen, `config_from` says how.
 FAJIT_API const char *fajit_kernel_name(const struct fajit_kernel *kernel);
