@@ -72,6 +72,18 @@ void fj_emu_tally_global(struct fj_emu_tally *t, uint32_t exec, uint32_t bytes, 
     }
 }
 
+// A copy to shared memory is taken apart at the 128-byte lines it writes: a sector that goes to two
+// of them is read for each (seen on an H200, tests/notes/emulator_counts.md).
+void fj_emu_tally_copy(struct fj_emu_tally *t, uint32_t exec, uint32_t bytes,
+                       const uint64_t from[FJ_EMU_LANES], const uint32_t to[FJ_EMU_LANES])
+{
+    uint64_t sector[FJ_EMU_LANES];
+    for (int l = 0; l < FJ_EMU_LANES; l++)
+        sector[l] = from[l] >> 5 << 12 | (to[l] & FJ_EMU_SHARED_OFFSET_MASK) >> 7;
+    t->dynamic.global_load_bytes += (uint64_t)__builtin_popcount(exec) * bytes;
+    t->dynamic.global_load_sectors += distinct(sector, exec);
+}
+
 // A wavefront moves 32 banks of 4 bytes. Lanes are served in groups whose accesses would fill one:
 // all 32 up to 4 bytes, 16 of 8 bytes, 8 of 16. Different words of one bank take turns.
 void fj_emu_tally_shared(struct fj_emu_tally *t, uint32_t exec, uint32_t bytes,

@@ -50,7 +50,8 @@ static void bind_address(struct fj_emu_build *b, struct fj_emu_insn *in, uint8_t
 
 // cp.async: operands 0 to, 1 from, 2 bytes read. in->size: bytes written, zeros past those read.
 static bool copy_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
-                      uint64_t source[FJ_EMU_LANES], uint32_t *ret_read)
+                      uint64_t source[FJ_EMU_LANES], uint32_t target[FJ_EMU_LANES],
+                      uint32_t *ret_read)
 {
     const struct async *a = in->data;
     const uint32_t size = in->size;
@@ -71,6 +72,7 @@ static bool copy_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, int l
         if (src == NULL)
             return false;
         source[lane] = from;
+        target[lane] = to;
         *ret_read |= 1u << lane;
         memcpy(dst, src, have);
     }
@@ -81,13 +83,13 @@ static bool copy_lane(struct fj_emu_warp *w, const struct fj_emu_insn *in, int l
 static const struct fj_emu_insn *cp_async(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     uint64_t source[FJ_EMU_LANES] = {0};
-    uint32_t read = 0;
+    uint32_t target[FJ_EMU_LANES] = {0}, read = 0;
     FJ_EMU_EACH_LANE(l, w->exec)
     {
-        if (!copy_lane(w, in, (int)l, source, &read))
+        if (!copy_lane(w, in, (int)l, source, target, &read))
             return NULL;
     }
-    if (w->cta->unit->hooks && !fj_emu_hook_global(w, in, read, in->size, source))
+    if (w->cta->unit->hooks && !fj_emu_hook_copy(w, in, read, in->size, source, target))
         return NULL;
     return in + 1;
 }
@@ -155,7 +157,9 @@ static bool load_to(struct fj_emu_warp *w, const struct fj_emu_insn *in, const s
     if (dst == NULL)
         return false;
     const uint32_t offset = to & FJ_EMU_SHARED_OFFSET_MASK;
-    if (a->rank == 0) {
+    if (a->reduce != FJ_EMU_REDUCE_NONE) {
+        fj_emu_bulk_reduce(dst, src, bytes, a->reduce, a->type);
+    } else if (a->rank == 0) {
         memcpy(dst, src, bytes);
     } else if (fj_emu_tma_load(src, a->rank, coords, dst, offset, text, sizeof(text)) != 0) {
         fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ADDRESS, "%s", text);

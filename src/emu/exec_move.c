@@ -341,12 +341,22 @@ static void decode_cvta(struct fj_emu_build *b, const struct fj_ptx_insn *src)
     fj_emu_bind_src(b, 1, &src->ops[1], 64, 64);
 }
 
+// Which CTA's shared memory an address names; without a rank it is the own.
+static uint32_t rank_of(const struct fj_emu_warp *w, uint64_t address)
+{
+    const uint32_t rank = (uint32_t)address >> FJ_EMU_SHARED_RANK_SHIFT;
+    return rank > 0 ? rank - 1 : w->cta->rank;
+}
+
+// flags: shared memory of the own CTA only.
 static const struct fj_emu_insn *is_space(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     const uint64_t *a = fj_emu_r64(w, in->o[1]);
     uint32_t mask = 0;
     for (int l = 0; l < FJ_EMU_LANES; l++)
-        mask |= (uint32_t)((a[l] & FJ_EMU_WINDOW_MASK) == (uint64_t)in->imm) << l;
+        mask |= (uint32_t)((a[l] & FJ_EMU_WINDOW_MASK) == (uint64_t)in->imm &&
+                           (!in->flags || rank_of(w, a[l]) == w->cta->rank))
+                << l;
     fj_emu_set_pred(w, in->o[0], mask);
     return in + 1;
 }
@@ -357,7 +367,10 @@ static void decode_isspacep(struct fj_emu_build *b, const struct fj_ptx_insn *sr
         0, 0, 0, FJ_EMU_WINDOW_SHARED, FJ_EMU_WINDOW_LOCAL, FJ_EMU_WINDOW_PARAM};
     if (!fj_emu_operand_count(b, 2, 2))
         return;
-    fj_emu_emit(b, is_space)->imm = (int64_t)windows[fj_emu_space_of(src->op)];
+    const enum fj_ptx_space space = fj_emu_space_of(src->op);
+    struct fj_emu_insn *in = fj_emu_emit(b, is_space);
+    in->imm = (int64_t)windows[space];
+    in->flags = space == FJ_PTX_SHARED && !fj_emu_has(src->op, ".shared::cluster");
     fj_emu_bind_dst(b, 0, &src->ops[0], 1);
     fj_emu_bind_src(b, 1, &src->ops[1], 64, 64);
 }
@@ -393,11 +406,30 @@ static void decode_mapa(struct fj_emu_build *b, const struct fj_ptx_insn *src)
     fj_emu_bind_src(b, 2, &src->ops[2], 32, 32);
 }
 
+static const struct fj_emu_insn *rank_at(struct fj_emu_warp *w, const struct fj_emu_insn *in)
+{
+    uint32_t *d = fj_emu_r32(w, in->o[0]);
+    FJ_EMU_EACH_LANE(l, w->exec)
+    d[l] = rank_of(w, in->flags ? fj_emu_r64(w, in->o[1])[l] : fj_emu_r32(w, in->o[1])[l]);
+    return in + 1;
+}
+
+static void decode_getctarank(struct fj_emu_build *b, const struct fj_ptx_insn *src)
+{
+    if (!fj_emu_operand_count(b, 2, 2))
+        return;
+    const bool wide = fj_emu_has(src->op, ".u64");
+    fj_emu_emit(b, rank_at)->flags = wide;
+    fj_emu_bind_dst(b, 0, &src->ops[0], 32);
+    fj_emu_bind_src(b, 1, &src->ops[1], wide ? 64 : 32, wide ? 64 : 32);
+}
+
 const struct fj_emu_family fj_emu_move_families[] = {
     {"mov", FJ_EMU_CLASS_MOVE, decode_mov},
     {"cvta", FJ_EMU_CLASS_INT, decode_cvta},
     {"isspacep", FJ_EMU_CLASS_INT, decode_isspacep},
     {"mapa", FJ_EMU_CLASS_INT, decode_mapa},
+    {"getctarank", FJ_EMU_CLASS_INT, decode_getctarank},
     {"cvt", FJ_EMU_CLASS_CONVERT, fj_emu_decode_cvt},
     {"setp", FJ_EMU_CLASS_INT, fj_emu_decode_setp},
     {"set", FJ_EMU_CLASS_INT, fj_emu_decode_set},

@@ -75,15 +75,16 @@ bool fj_emu_hook_async(struct fj_emu_warp *w, const struct fj_emu_insn *in, int 
     return unit->check == NULL || fj_emu_check_async(w, in, lane, address, bytes, kind, mbarrier);
 }
 
-bool fj_emu_hook_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
-                        uint32_t bytes, const uint64_t address[FJ_EMU_LANES])
+bool fj_emu_hook_copy(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
+                      uint32_t bytes, const uint64_t from[FJ_EMU_LANES],
+                      const uint32_t to[FJ_EMU_LANES])
 {
     const struct fj_emu_unit *unit = w->cta->unit;
     if (exec == 0)
         return true;
     if (unit->tally != NULL)
-        fj_emu_tally_global(unit->tally, exec, bytes, false, address);
-    return unit->check == NULL || fj_emu_check_global(w, in, exec, bytes, FJ_EMU_READ, address);
+        fj_emu_tally_copy(unit->tally, exec, bytes, from, to);
+    return unit->check == NULL || fj_emu_check_global(w, in, exec, bytes, FJ_EMU_READ, from);
 }
 
 // Bulk copies order nothing by themselves, and what they write has no mark.

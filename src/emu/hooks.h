@@ -32,9 +32,10 @@ enum fj_emu_async {
 // `mbarrier`: the shared address of the one a load completes on; of its CTA.
 bool fj_emu_hook_async(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
                        uint32_t address, uint32_t bytes, enum fj_emu_async kind, uint32_t mbarrier);
-// The lanes of `exec` have read global memory outside fj_emu_resolve, by cp.async.
-bool fj_emu_hook_global(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
-                        uint32_t bytes, const uint64_t address[FJ_EMU_LANES]);
+// The lanes of `exec` have read global memory by cp.async, to these shared addresses.
+bool fj_emu_hook_copy(struct fj_emu_warp *w, const struct fj_emu_insn *in, uint32_t exec,
+                      uint32_t bytes, const uint64_t from[FJ_EMU_LANES],
+                      const uint32_t to[FJ_EMU_LANES]);
 // One range of global memory that a bulk copy reads or writes.
 bool fj_emu_hook_bulk(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
                       uint64_t address, uint32_t bytes, bool is_store);

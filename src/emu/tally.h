@@ -16,6 +16,9 @@ void fj_emu_tally_insn(struct fj_emu_tally *tally, const struct fj_emu_warp *w,
 // The lanes of `exec` touch `bytes` each at these device addresses.
 void fj_emu_tally_global(struct fj_emu_tally *tally, uint32_t exec, uint32_t bytes, bool is_store,
                          const uint64_t address[FJ_EMU_LANES]);
+// The same of cp.async.
+void fj_emu_tally_copy(struct fj_emu_tally *tally, uint32_t exec, uint32_t bytes,
+                       const uint64_t from[FJ_EMU_LANES], const uint32_t to[FJ_EMU_LANES]);
 void fj_emu_tally_shared(struct fj_emu_tally *tally, uint32_t exec, uint32_t bytes,
                          const uint64_t address[FJ_EMU_LANES]);
 // Adds a worker's tally to the launch's counts; lines only by fj_emu_tally_lines at the end.

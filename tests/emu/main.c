@@ -1,5 +1,6 @@
 // emu-record real|<gpu> FILE [prefix] runs every case there and writes the results
 // emu-record compare FILE [prefix] runs them on the emulated device and compares
+// emu-record clean [prefix]        runs them in the strict mode, which must find nothing to report
 // emu-record faults                runs every planted fault there, and the same kernels without it
 // emu-record fault real|<gpu> NAME runs one, for compute-sanitizer
 #include "faults.h"
@@ -51,6 +52,7 @@ static void run_all(struct run *run)
     run_lane_cases(run);
     run_wgmma_cases(run);
     run_tma_cases(run);
+    run_cluster_cases(run);
 }
 
 // Writing. One line per case with its size, then the payloads in the same order.
@@ -237,6 +239,26 @@ static int compare(const char *path, const char *only)
     return reader.compared && !reader.differ && !run.failures ? 0 : 1;
 }
 
+static void ignore_case(void *user, const char *name, const struct outcome *outcome)
+{
+    (void)name;
+    (void)outcome;
+    ++*(int *)user;
+}
+
+static int run_clean(const char *only)
+{
+    struct device device = {0};
+    int count = 0;
+    struct run run = {.device = &device, .only = only, .visit = ignore_case, .user = &count};
+    if (!open_device(&device, "h200"))
+        return 1;
+    fj_emu_set_check(device.context, true);
+    run_all(&run);
+    printf("%d cases without a report, %d with one\n", count, run.failures);
+    return run.failures != 0;
+}
+
 // Faults.
 
 static bool try_fault(const struct device *device, const struct fault *fault, bool planted)
@@ -292,6 +314,8 @@ int main(int argc, char **argv)
 {
     if (argc >= 3 && strcmp(argv[1], "compare") == 0)
         return compare(argv[2], argc > 3 ? argv[3] : NULL);
+    if (argc >= 2 && strcmp(argv[1], "clean") == 0)
+        return run_clean(argc > 2 ? argv[2] : NULL);
     if (argc == 2 && strcmp(argv[1], "faults") == 0)
         return run_faults();
     if (argc == 4 && strcmp(argv[1], "fault") == 0)

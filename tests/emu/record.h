@@ -51,6 +51,7 @@ struct run {
 void run_lane_cases(struct run *run);
 void run_wgmma_cases(struct run *run);
 void run_tma_cases(struct run *run);
+void run_cluster_cases(struct run *run);
 void run_driver_cases(struct run *run);
 
 // operands.c

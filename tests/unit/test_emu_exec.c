@@ -314,6 +314,32 @@ static void test_counts(void **state)
     emu_close(&run);
 }
 
+// Rows of 128 bytes by cp.async into rows that are 128 or 144 bytes apart, as an H200 counts them.
+static void test_copied_sectors(void **state)
+{
+    (void)state;
+    static const char *const kernels[] = {
+        KERNEL("", "mov.u32 %r1, dyn; shr.u32 %r2, %r0, 3; mad.lo.u32 %r3, %r2, 128, %r1;\n"
+                   "and.b32 %r4, %r0, 7; mad.lo.u32 %r3, %r4, 16, %r3; mul.wide.u32 %d3, %r0, 16;\n"
+                   "add.s64 %d3, %d3, %d0; cp.async.cg.shared.global [%r3], [%d3], 16;"),
+        KERNEL("", "mov.u32 %r1, dyn; shr.u32 %r2, %r0, 3; mad.lo.u32 %r3, %r2, 144, %r1;\n"
+                   "and.b32 %r4, %r0, 7; mad.lo.u32 %r3, %r4, 16, %r3; mul.wide.u32 %d3, %r0, 16;\n"
+                   "add.s64 %d3, %d3, %d0; cp.async.cg.shared.global [%r3], [%d3], 16;"),
+    };
+    static const uint64_t sectors[] = {16, 18};
+    for (int i = 0; i < 2; i++) {
+        struct emu_run run;
+        struct fj_emu_counts counts = {0};
+        emu_open(&run, kernels[i]);
+        run.launch.counts = &counts;
+        emu_go(&run);
+        assert_int_equal(run.status, FAJIT_OK);
+        assert_int_equal(counts.global_load_bytes, 512);
+        assert_int_equal(counts.global_load_sectors, sectors[i]);
+        emu_close(&run);
+    }
+}
+
 struct seen {
     int steps, watches;
     uint64_t values[32];
@@ -363,7 +389,7 @@ int main(void)
         cmocka_unit_test(test_barrier),        cmocka_unit_test(test_mbarrier),
         cmocka_unit_test(test_copies),         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_exchanges),      cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_copied_sectors), cmocka_unit_test(test_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
