@@ -84,7 +84,7 @@
 //@include lib/fragment.cuh
 //@include lib/softmax.cuh
 //@include lib/attn_load.cuh
-//@if tiles == dynamic
+//@if tiles != one
 //@include lib/tile_queue.cuh
 //@end
 
@@ -308,7 +308,7 @@ struct Consumer {
         //@else
         if (n == 0)
             release(kEmptyQ + warpgroup);
-            //@end
+        //@end
         if (n >= unmasked)
             mask(tile, n);
         softmax.update(S, shape.scale * kLog2E);
@@ -384,18 +384,18 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         }
         for (int s = 0; s < kStages; ++s) {
             mbarrier_init(smem.barrier(kFullK + s), 1);
-            mbarrier_init(smem.barrier(kEmptyK + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyK + s), kReaders);
             mbarrier_init(smem.barrier(kFullV + s), 1);
-            mbarrier_init(smem.barrier(kEmptyV + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyV + s), kReaders);
             //@if seqlens_k
             mbarrier_init(smem.barrier(kTailV + s), 1);
             //@end
         }
-        //@if tiles == dynamic
+        //@if tiles != one
         for (int s = 0; s < 2; ++s) {
             mbarrier_init(smem.barrier(kFullTile + s), 1);
-            //@if cluster > 1
-            mbarrier_init(smem.barrier(kEmptyTile + s), kWarps + kCluster - 1); // and producers
+            //@if sends
+            mbarrier_init(smem.barrier(kEmptyTile + s), kReaders + kCluster - 1); // and producers
             //@else
             mbarrier_init(smem.barrier(kEmptyTile + s), kWarps);
             //@end
@@ -422,32 +422,39 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         load_tile(producer, shape, tile);
         producer.load_v(shape, tile, 0);
         //@elif tiles == static
-        for (int i = 0; tile_of_round(i) < shape.tiles; ++i) {
+        TileQueue queue{smem, lane};
+        for (int i = 0;; ++i) {
             const Tile tile = find_tile(shape, tile_of_round(i));
+            queue.put(tile);
+            if (tile.batch < 0)
+                break;
             load_tile(producer, shape, tile);
             producer.load_v(shape, tile, 0);
         }
         //@else
         TileQueue queue{smem, lane};
-        //@if cluster > 1
+        //@if sends
         const bool takes = cluster_rank() == 0;
         //@end
         for (int n = first_tile();;) {
-            //@if cluster > 1
-            if (takes)
-                queue.put(n);
-            else
-                n = queue.get();
+            //@if sends
+            Tile tile;
+            if (takes) {
+                tile = find_tile(shape, n);
+                queue.put(tile);
+            } else {
+                tile = queue.get(shape);
+            }
             //@else
-            queue.put(n);
-            //@end
-            if (n >= shape.tiles)
-                break;
             const Tile tile = find_tile(shape, n);
+            queue.put(tile);
+            //@end
+            if (tile.batch < 0)
+                break;
             load_tile(producer, shape, tile);
             // Taken as late as the next loads allow: who takes early may keep a long tile waiting.
             int taken = 0;
-            //@if cluster > 1
+            //@if sends
             if (takes && lane == 0)
                 taken = atomicAdd(shape.next_tile, 1);
             //@else
@@ -477,13 +484,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     //@end
     //@if tiles == one
     c.compute_tile(shape, find_tile(shape, first_tile()), out);
-    //@elif tiles == static
-    for (int i = 0; tile_of_round(i) < shape.tiles; ++i)
-        c.compute_tile(shape, find_tile(shape, tile_of_round(i)), out);
     //@else
     TileQueue queue{smem, lane};
-    for (int n = queue.get(); n < shape.tiles; n = queue.get())
-        c.compute_tile(shape, find_tile(shape, n), out);
+    for (Tile tile = queue.get(shape); tile.batch >= 0; tile = queue.get(shape))
+        c.compute_tile(shape, tile, out);
     //@end
     //@if cluster > 1
     __syncwarp();

@@ -6,6 +6,7 @@
 
 #define PANEL_COLUMNS 64 // of 16 bits: the width of the 128-byte swizzle
 #define BARRIER_BYTES 8
+#define TILE_BYTES 32
 
 static int div_up(int a, int b)
 {
@@ -81,13 +82,13 @@ int fj_attn_sm90_smem_bytes(const struct fj_choice *choice)
     int q = FJ_CFG(&choice->config, bm) * panels(attn->head_dim) * row_bytes;
     int kv = FJ_CFG(&choice->config, bn) * (panels(attn->head_dim) + panels(attn->head_dim_v)) *
              row_bytes;
-    // Full and empty: per warpgroup for Q, per stage for K and V. One per stage for the tail of V;
-    // full and empty for two slots of tile numbers, and the slots.
+    // Full and empty: per warpgroup for Q, per stage for K and V. One per stage for the tail of V.
     int barriers = 2 * warpgroups(choice) + 4 * stages;
     if (attn->seqlens_k)
         barriers += stages;
-    if (is_dynamic(choice))
-        barriers += 3 * 2;
+    // Full and empty for two slots with tiles, and the slots.
+    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT)
+        barriers += 2 * 2 + 2 * TILE_BYTES / BARRIER_BYTES;
     return q + stages * kv + barriers * BARRIER_BYTES;
 }
 

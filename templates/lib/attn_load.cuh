@@ -6,10 +6,11 @@ constexpr int kDepth = (kHeadDim + 15) / 16;    // k steps of Q K^T; TMA pads wi
 constexpr int kPanels = (kHeadDim + 63) / 64;   // of Q and K: 64 columns, 128 bytes
 constexpr int kPanelsV = (kHeadDimV + 63) / 64; // of V
 constexpr int kPanelRow = 128;                  // bytes of a row in a panel
+constexpr int kWarps = 4 * kWarpgroups;         // that compute
 //@if cluster > 1
-constexpr int kWarps = kCluster * 4 * kWarpgroups; // that arrive at an "empty" barrier of K or V
+constexpr int kReaders = kCluster * kWarps; // warps that arrive at an "empty" barrier of K or V
 //@else
-constexpr int kWarps = 4 * kWarpgroups; // that arrive at an "empty" barrier
+constexpr int kReaders = kWarps; // warps that arrive at an "empty" barrier
 //@end
 
 // Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
@@ -18,7 +19,13 @@ constexpr int kBytesK = kPanels * kBlockN * kPanelRow;  // one stage
 constexpr int kBytesV = kPanelsV * kBlockN * kPanelRow; // one stage
 constexpr int kOffsetK = kWarpgroups * kBytesQ;
 constexpr int kOffsetV = kOffsetK + kStages * kBytesK;
+//@if tiles == one
 constexpr int kOffsetBarriers = kOffsetV + kStages * kBytesV;
+//@else
+constexpr int kOffsetTiles = kOffsetV + kStages * kBytesV;
+constexpr int kTileBytes = 32; // one slot
+constexpr int kOffsetBarriers = kOffsetTiles + 2 * kTileBytes;
+//@end
 
 // Barriers, 8 bytes each, from kOffsetBarriers on.
 constexpr int kFullQ = 0; // per warpgroup
@@ -33,13 +40,12 @@ constexpr int kRingsEnd = kTailV + kStages;
 //@else
 constexpr int kRingsEnd = kEmptyV + kStages;
 //@end
-//@if tiles == dynamic
+//@if tiles == one
+constexpr int kBarriers = kRingsEnd;
+//@else
 constexpr int kFullTile = kRingsEnd; // per slot
 constexpr int kEmptyTile = kFullTile + 2;
-constexpr int kSlotTile = kEmptyTile + 2; // no barriers: tile numbers that the producer has taken
-constexpr int kBarriers = kSlotTile + 2;
-//@else
-constexpr int kBarriers = kRingsEnd;
+constexpr int kBarriers = kEmptyTile + 2;
 //@end
 static_assert(kOffsetBarriers + 8 * kBarriers == kSmemBytes, "host and kernel agree");
 
@@ -59,6 +65,12 @@ struct Shared {
     {
         return base + kOffsetV + stage * kBytesV;
     }
+    //@if tiles != one
+    __device__ __forceinline__ uint32 tile(int slot) const
+    {
+        return base + kOffsetTiles + slot * kTileBytes;
+    }
+    //@end
     __device__ __forceinline__ uint32 barrier(int which) const
     {
         return base + kOffsetBarriers + 8 * which;

@@ -41,7 +41,11 @@ struct Shape {
 };
 
 struct Tile {
+    //@if tiles == one
     int batch;
+    //@else
+    int batch; // -1: no tile
+    //@end
     //@if pack_group > 1
     int head; // in units of pack_group query heads
     //@else
@@ -87,6 +91,10 @@ struct Tile {
 
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
 {
+    //@if tiles != one
+    if (n >= shape.tiles)
+        return Tile{-1};
+    //@end
     const TilePlace place = place_tile(n, shape.tiles, shape.tiles_m, shape.section);
     Tile tile;
     tile.batch = place.head / shape.heads;

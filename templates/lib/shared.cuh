@@ -1,6 +1,6 @@
 // Ordinary accesses to shared memory by address.
 
-//@if tiles == dynamic
+//@if tiles != one
 __device__ __forceinline__ void store_shared(uint32 address, int value)
 {
     asm volatile("st.shared.s32 [%0], %1;" ::"r"(address), "r"(value) : "memory");

@@ -5,7 +5,7 @@
 //       --config bm=192,bn=80,stages=3,cluster=2,pingpong=1,overlap=1,lazy=1 \
 //       --config rescale=2,packgqa=1,ctas=1
 //
-// One CTA: 512 threads, 172248 bytes of dynamic shared memory. One KV block: 7864320 FLOPs, 20480
+// One CTA: 512 threads, 172296 bytes of dynamic shared memory. One KV block: 7864320 FLOPs, 20480
 // bytes, 15360 exponentials.
 //
 // FlashAttention-3's schedule on Hopper: the tensor memory accelerator (TMA) fetches, warpgroups
@@ -49,7 +49,7 @@ constexpr int kCtas = 1;            // CTAs of one SM
 constexpr int kLoadRegisters = 32;  // of a thread of the loading warpgroup
 constexpr int kMathRegisters = 160; // of a thread that computes
 constexpr int kCluster = 2;         // CTAs of one cluster, which share the keys they read
-constexpr int kSmemBytes = 172248;  // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 172296;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -501,7 +501,7 @@ struct Shape {
 };
 
 struct Tile {
-    int batch;
+    int batch; // -1: no tile
     int head;
     int row0;
     int len_q;
@@ -531,6 +531,8 @@ struct Tile {
 
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
 {
+    if (n >= shape.tiles)
+        return Tile{-1};
     const TilePlace place = place_tile(n, shape.tiles, shape.tiles_m, shape.section);
     Tile tile;
     tile.batch = place.head / shape.heads;
@@ -675,12 +677,13 @@ struct Softmax {
 // Shared memory of a CTA of the Hopper attention kernel, and the warp that fills it. Needs
 // lib/attn_tiles.cuh, lib/mbarrier.cuh, lib/tma.cuh, lib/shared.cuh.
 
-constexpr int kWarpgroups = kBlockM / 64;          // that compute
-constexpr int kDepth = (kHeadDim + 15) / 16;       // k steps of Q K^T; TMA pads with zeros
-constexpr int kPanels = (kHeadDim + 63) / 64;      // of Q and K: 64 columns, 128 bytes
-constexpr int kPanelsV = (kHeadDimV + 63) / 64;    // of V
-constexpr int kPanelRow = 128;                     // bytes of a row in a panel
-constexpr int kWarps = kCluster * 4 * kWarpgroups; // that arrive at an "empty" barrier of K or V
+constexpr int kWarpgroups = kBlockM / 64;       // that compute
+constexpr int kDepth = (kHeadDim + 15) / 16;    // k steps of Q K^T; TMA pads with zeros
+constexpr int kPanels = (kHeadDim + 63) / 64;   // of Q and K: 64 columns, 128 bytes
+constexpr int kPanelsV = (kHeadDimV + 63) / 64; // of V
+constexpr int kPanelRow = 128;                  // bytes of a row in a panel
+constexpr int kWarps = 4 * kWarpgroups;         // that compute
+constexpr int kReaders = kCluster * kWarps;     // warps that arrive at an "empty" barrier of K or V
 
 // Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
 constexpr int kBytesQ = kPanels * 64 * kPanelRow;       // rows of one warpgroup
@@ -688,7 +691,9 @@ constexpr int kBytesK = kPanels * kBlockN * kPanelRow;  // one stage
 constexpr int kBytesV = kPanelsV * kBlockN * kPanelRow; // one stage
 constexpr int kOffsetK = kWarpgroups * kBytesQ;
 constexpr int kOffsetV = kOffsetK + kStages * kBytesK;
-constexpr int kOffsetBarriers = kOffsetV + kStages * kBytesV;
+constexpr int kOffsetTiles = kOffsetV + kStages * kBytesV;
+constexpr int kTileBytes = 32; // one slot
+constexpr int kOffsetBarriers = kOffsetTiles + 2 * kTileBytes;
 
 // Barriers, 8 bytes each, from kOffsetBarriers on.
 constexpr int kFullQ = 0; // per warpgroup
@@ -701,8 +706,7 @@ constexpr int kTailV = kEmptyV + kStages; // a V tile with rows past the sequenc
 constexpr int kRingsEnd = kTailV + kStages;
 constexpr int kFullTile = kRingsEnd; // per slot
 constexpr int kEmptyTile = kFullTile + 2;
-constexpr int kSlotTile = kEmptyTile + 2; // no barriers: tile numbers that the producer has taken
-constexpr int kBarriers = kSlotTile + 2;
+constexpr int kBarriers = kEmptyTile + 2;
 static_assert(kOffsetBarriers + 8 * kBarriers == kSmemBytes, "host and kernel agree");
 
 // Addresses of a CTA's shared memory.
@@ -720,6 +724,10 @@ struct Shared {
     __device__ __forceinline__ uint32 v(int stage) const
     {
         return base + kOffsetV + stage * kBytesV;
+    }
+    __device__ __forceinline__ uint32 tile(int slot) const
+    {
+        return base + kOffsetTiles + slot * kTileBytes;
     }
     __device__ __forceinline__ uint32 barrier(int which) const
     {
@@ -807,34 +815,45 @@ struct Producer {
     }
 };
 
-// Tile numbers on their way from the producer that takes them to the warps that work on them: two
-// slots of shared memory. Needs lib/attn_load.cuh.
+// Tiles on their way from the producer, which finds them ahead of time, to the warps that compute:
+// two slots of shared memory. Finding one takes some divisions, and reading lengths takes longer.
+// Needs lib/attn_load.cuh.
 //
-// The first CTA of a cluster takes for all of them. Its barriers say when a slot may be written.
+// The first CTA of a cluster takes tiles for all of them. Its barriers say when slots may be
+// written.
 
-// mapa, then a store to the same place in another CTA of the cluster and an arrival there that the
-// store comes before.
-__device__ __forceinline__ void send(uint32 word, int value, uint32 barrier, int cta)
+// mapa, then a store to the same place in another CTA of the cluster.
+__device__ __forceinline__ void store_remote(uint32 address, int value, int cta)
 {
     asm volatile("{\n\t"
                  ".reg .b32 remote;\n\t"
-                 "mapa.shared::cluster.u32 remote, %0, %3;\n\t"
+                 "mapa.shared::cluster.u32 remote, %0, %2;\n\t"
                  "st.shared::cluster.s32 [remote], %1;\n\t"
-                 "mapa.shared::cluster.u32 remote, %2, %3;\n\t"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t"
-                 "}" ::"r"(word),
-                 "r"(value), "r"(barrier), "r"(cta)
+                 "}" ::"r"(address),
+                 "r"(value), "r"(cta)
                  : "memory");
 }
 
-// Waits for what another CTA sent.
-__device__ __forceinline__ void wait_sent(uint32 barrier, uint32 parity)
+// An arrival there that this thread's stores come before.
+__device__ __forceinline__ void mbarrier_arrive_release(uint32 barrier, int cta)
+{
+    asm volatile("{\n\t"
+                 ".reg .b32 remote;\n\t"
+                 "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t"
+                 "}" ::"r"(barrier),
+                 "r"(cta)
+                 : "memory");
+}
+
+// Waits for arrivals that stores of other CTAs come before.
+__device__ __forceinline__ void mbarrier_wait_acquire(uint32 barrier, uint32 parity)
 {
     asm volatile("{\n\t"
                  ".reg .pred done;\n"
-                 "wait_sent_%=:\n\t"
+                 "again_%=:\n\t"
                  "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n\t"
-                 "@!done bra wait_sent_%=;\n\t"
+                 "@!done bra again_%=;\n\t"
                  "}" ::"r"(barrier),
                  "r"(parity)
                  : "memory");
@@ -846,24 +865,36 @@ struct TileQueue {
     Ring<2> ring;
 
     // By the producer.
-    __device__ __forceinline__ void put(int n)
+    __device__ __forceinline__ void put(const Tile &tile)
     {
+        const int words[5] = {tile.batch, tile.head, tile.row0, tile.len_q, tile.len_k};
+        const uint32 slot = smem.tile(ring.slot);
         mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
-        if (lane < kCluster)
-            send(smem.barrier(kSlotTile + ring.slot), n, smem.barrier(kFullTile + ring.slot), lane);
+        if (lane < kCluster) {
+            for (int i = 0; i < 5; ++i)
+                store_remote(slot + 4 * i, words[i], lane);
+            mbarrier_arrive_release(smem.barrier(kFullTile + ring.slot), lane);
+        }
         ring.advance();
     }
 
     // By every warp that computes.
     // And by the other CTAs' producers.
-    __device__ __forceinline__ int get()
+    __device__ __forceinline__ Tile get(const Shape &shape)
     {
-        wait_sent(smem.barrier(kFullTile + ring.slot), ring.parity);
-        const int n = uniform(load_shared(smem.barrier(kSlotTile + ring.slot)));
+        const uint32 slot = smem.tile(ring.slot);
+        mbarrier_wait_acquire(smem.barrier(kFullTile + ring.slot), ring.parity);
+        Tile tile;
+        tile.batch = uniform(load_shared(slot));
+        tile.head = uniform(load_shared(slot + 4));
+        tile.row0 = uniform(load_shared(slot + 8));
+        tile.row0 += cluster_rank() * kBlockM;
+        tile.len_q = shape.seq_q;
+        tile.len_k = uniform(load_shared(slot + 16));
         if (lane == 0)
             mbarrier_arrive_remote(smem.barrier(kEmptyTile + ring.slot), 0);
         ring.advance();
-        return n;
+        return tile;
     }
 };
 
@@ -1102,14 +1133,14 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         }
         for (int s = 0; s < kStages; ++s) {
             mbarrier_init(smem.barrier(kFullK + s), 1);
-            mbarrier_init(smem.barrier(kEmptyK + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyK + s), kReaders);
             mbarrier_init(smem.barrier(kFullV + s), 1);
-            mbarrier_init(smem.barrier(kEmptyV + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyV + s), kReaders);
             mbarrier_init(smem.barrier(kTailV + s), 1);
         }
         for (int s = 0; s < 2; ++s) {
             mbarrier_init(smem.barrier(kFullTile + s), 1);
-            mbarrier_init(smem.barrier(kEmptyTile + s), kWarps + kCluster - 1); // and producers
+            mbarrier_init(smem.barrier(kEmptyTile + s), kReaders + kCluster - 1); // and producers
         }
         mbarrier_init_fence();
         tma_prefetch(q_map);
@@ -1126,13 +1157,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         TileQueue queue{smem, lane};
         const bool takes = cluster_rank() == 0;
         for (int n = first_tile();;) {
-            if (takes)
-                queue.put(n);
-            else
-                n = queue.get();
-            if (n >= shape.tiles)
+            Tile tile;
+            if (takes) {
+                tile = find_tile(shape, n);
+                queue.put(tile);
+            } else {
+                tile = queue.get(shape);
+            }
+            if (tile.batch < 0)
                 break;
-            const Tile tile = find_tile(shape, n);
             load_tile(producer, shape, tile);
             // Taken as late as the next loads allow: who takes early may keep a long tile waiting.
             int taken = 0;
@@ -1155,8 +1188,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
     if (c.warpgroup == kWarpgroups - 1)
         c.pass_turn(); // the first turn is the first warpgroup's
     TileQueue queue{smem, lane};
-    for (int n = queue.get(); n < shape.tiles; n = queue.get())
-        c.compute_tile(shape, find_tile(shape, n), out);
+    for (Tile tile = queue.get(shape); tile.batch >= 0; tile = queue.get(shape))
+        c.compute_tile(shape, tile, out);
     __syncwarp();
     cluster_sync();
 }

@@ -4,7 +4,7 @@
 //       --config bm=192,bn=128,stages=2,cluster=1,pingpong=1,overlap=1,lazy=1 \
 //       --config rescale=1,packgqa=1,ctas=1
 //
-// One CTA: 512 threads, 90224 bytes of dynamic shared memory. One KV block: 6291456 FLOPs, 32768
+// One CTA: 512 threads, 90320 bytes of dynamic shared memory. One KV block: 6291456 FLOPs, 32768
 // bytes, 24576 exponentials.
 //
 // FlashAttention-3's schedule on Hopper: the tensor memory accelerator (TMA) fetches, warpgroups
@@ -43,7 +43,7 @@ constexpr int kThreads = 512;       // per CTA: one warpgroup loads, block_m / 6
 constexpr int kCtas = 1;            // CTAs of one SM
 constexpr int kLoadRegisters = 32;  // of a thread of the loading warpgroup
 constexpr int kMathRegisters = 160; // of a thread that computes
-constexpr int kSmemBytes = 90224;   // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 90320;   // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -384,6 +384,20 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[64], uint32 a, uint32 b, int
 
 // clang-format on
 
+// Ordinary accesses to shared memory by address.
+
+__device__ __forceinline__ void store_shared(uint32 address, int value)
+{
+    asm volatile("st.shared.s32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+}
+
+__device__ __forceinline__ int load_shared(uint32 address)
+{
+    int value;
+    asm volatile("ld.shared.s32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
+    return value;
+}
+
 // The order in which tiles of query rows are worked on.
 struct TilePlace {
     int block; // of block_m query rows
@@ -417,7 +431,7 @@ struct Shape {
 };
 
 struct Tile {
-    int batch;
+    int batch; // -1: no tile
     int head;
     int row0;
     int len_q;
@@ -446,6 +460,8 @@ struct Tile {
 
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
 {
+    if (n >= shape.tiles)
+        return Tile{-1};
     const TilePlace place = place_tile(n, shape.tiles, shape.tiles_m, shape.section);
     Tile tile;
     tile.batch = place.head / shape.heads;
@@ -603,7 +619,8 @@ constexpr int kDepth = (kHeadDim + 15) / 16;    // k steps of Q K^T; TMA pads wi
 constexpr int kPanels = (kHeadDim + 63) / 64;   // of Q and K: 64 columns, 128 bytes
 constexpr int kPanelsV = (kHeadDimV + 63) / 64; // of V
 constexpr int kPanelRow = 128;                  // bytes of a row in a panel
-constexpr int kWarps = 4 * kWarpgroups;         // that arrive at an "empty" barrier
+constexpr int kWarps = 4 * kWarpgroups;         // that compute
+constexpr int kReaders = kWarps;                // warps that arrive at an "empty" barrier
 
 // Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
 constexpr int kBytesQ = kPanels * 64 * kPanelRow;       // rows of one warpgroup
@@ -611,7 +628,9 @@ constexpr int kBytesK = kPanels * kBlockN * kPanelRow;  // one stage
 constexpr int kBytesV = kPanelsV * kBlockN * kPanelRow; // one stage
 constexpr int kOffsetK = kWarpgroups * kBytesQ;
 constexpr int kOffsetV = kOffsetK + kStages * kBytesK;
-constexpr int kOffsetBarriers = kOffsetV + kStages * kBytesV;
+constexpr int kOffsetTiles = kOffsetV + kStages * kBytesV;
+constexpr int kTileBytes = 32; // one slot
+constexpr int kOffsetBarriers = kOffsetTiles + 2 * kTileBytes;
 
 // Barriers, 8 bytes each, from kOffsetBarriers on.
 constexpr int kFullQ = 0; // per warpgroup
@@ -621,7 +640,9 @@ constexpr int kEmptyK = kFullK + kStages;
 constexpr int kFullV = kEmptyK + kStages;
 constexpr int kEmptyV = kFullV + kStages;
 constexpr int kRingsEnd = kEmptyV + kStages;
-constexpr int kBarriers = kRingsEnd;
+constexpr int kFullTile = kRingsEnd; // per slot
+constexpr int kEmptyTile = kFullTile + 2;
+constexpr int kBarriers = kEmptyTile + 2;
 static_assert(kOffsetBarriers + 8 * kBarriers == kSmemBytes, "host and kernel agree");
 
 // Addresses of a CTA's shared memory.
@@ -639,6 +660,10 @@ struct Shared {
     __device__ __forceinline__ uint32 v(int stage) const
     {
         return base + kOffsetV + stage * kBytesV;
+    }
+    __device__ __forceinline__ uint32 tile(int slot) const
+    {
+        return base + kOffsetTiles + slot * kTileBytes;
     }
     __device__ __forceinline__ uint32 barrier(int which) const
     {
@@ -699,6 +724,47 @@ struct Producer {
         if (lane == 0)
             fetch(smem.v(v_ring.slot), v_map, full, kBytesV, shape, tile, block * kBlockN);
         v_ring.advance();
+    }
+};
+
+// Tiles on their way from the producer, which finds them ahead of time, to the warps that compute:
+// two slots of shared memory. Finding one takes some divisions, and reading lengths takes longer.
+// Needs lib/attn_load.cuh.
+
+struct TileQueue {
+    Shared smem;
+    int lane;
+    Ring<2> ring;
+
+    // By the producer.
+    __device__ __forceinline__ void put(const Tile &tile)
+    {
+        const int words[5] = {tile.batch, tile.head, tile.row0, tile.len_q, tile.len_k};
+        const uint32 slot = smem.tile(ring.slot);
+        mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
+        if (lane == 0) {
+            for (int i = 0; i < 5; ++i)
+                store_shared(slot + 4 * i, words[i]);
+            mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
+        }
+        ring.advance();
+    }
+
+    // By every warp that computes.
+    __device__ __forceinline__ Tile get(const Shape &shape)
+    {
+        const uint32 slot = smem.tile(ring.slot);
+        mbarrier_wait(smem.barrier(kFullTile + ring.slot), ring.parity);
+        Tile tile;
+        tile.batch = uniform(load_shared(slot));
+        tile.head = uniform(load_shared(slot + 4));
+        tile.row0 = uniform(load_shared(slot + 8));
+        tile.len_q = shape.seq_q;
+        tile.len_k = shape.seq_k;
+        if (lane == 0)
+            mbarrier_arrive(smem.barrier(kEmptyTile + ring.slot));
+        ring.advance();
+        return tile;
     }
 };
 
@@ -923,9 +989,13 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         }
         for (int s = 0; s < kStages; ++s) {
             mbarrier_init(smem.barrier(kFullK + s), 1);
-            mbarrier_init(smem.barrier(kEmptyK + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyK + s), kReaders);
             mbarrier_init(smem.barrier(kFullV + s), 1);
-            mbarrier_init(smem.barrier(kEmptyV + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyV + s), kReaders);
+        }
+        for (int s = 0; s < 2; ++s) {
+            mbarrier_init(smem.barrier(kFullTile + s), 1);
+            mbarrier_init(smem.barrier(kEmptyTile + s), kWarps);
         }
         mbarrier_init_fence();
         tma_prefetch(q_map);
@@ -939,8 +1009,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         if (warp != 0)
             return;
         Producer producer{smem, q_map, k_map, v_map, lane};
-        for (int i = 0; tile_of_round(i) < shape.tiles; ++i) {
+        TileQueue queue{smem, lane};
+        for (int i = 0;; ++i) {
             const Tile tile = find_tile(shape, tile_of_round(i));
+            queue.put(tile);
+            if (tile.batch < 0)
+                break;
             load_tile(producer, shape, tile);
             producer.load_v(shape, tile, 0);
         }
@@ -955,6 +1029,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
     c.q_parity = 0;
     if (c.warpgroup == kWarpgroups - 1)
         c.pass_turn(); // the first turn is the first warpgroup's
-    for (int i = 0; tile_of_round(i) < shape.tiles; ++i)
-        c.compute_tile(shape, find_tile(shape, tile_of_round(i)), out);
+    TileQueue queue{smem, lane};
+    for (Tile tile = queue.get(shape); tile.batch >= 0; tile = queue.get(shape))
+        c.compute_tile(shape, tile, out);
 }

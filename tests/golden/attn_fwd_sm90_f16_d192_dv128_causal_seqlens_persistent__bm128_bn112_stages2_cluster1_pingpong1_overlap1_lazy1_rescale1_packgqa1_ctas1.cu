@@ -5,7 +5,7 @@
 //       --config bm=128,bn=112,stages=2,cluster=1,pingpong=1,overlap=1,lazy=1 \
 //       --config rescale=1,packgqa=1,ctas=1
 //
-// One CTA: 384 threads, 192672 bytes of dynamic shared memory. One KV block: 9175040 FLOPs, 71680
+// One CTA: 384 threads, 192720 bytes of dynamic shared memory. One KV block: 9175040 FLOPs, 71680
 // bytes, 14336 exponentials.
 //
 // FlashAttention-3's schedule on Hopper: the tensor memory accelerator (TMA) fetches, warpgroups
@@ -44,7 +44,7 @@ constexpr int kThreads = 384;       // per CTA: one warpgroup loads, block_m / 6
 constexpr int kCtas = 1;            // CTAs of one SM
 constexpr int kLoadRegisters = 24;  // of a thread of the loading warpgroup
 constexpr int kMathRegisters = 240; // of a thread that computes
-constexpr int kSmemBytes = 192672;  // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 192720;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -466,7 +466,7 @@ struct Shape {
 };
 
 struct Tile {
-    int batch;
+    int batch; // -1: no tile
     int head;
     int row0;
     int len_q;
@@ -495,6 +495,8 @@ struct Tile {
 
 __device__ __forceinline__ Tile find_tile(const Shape &shape, int n)
 {
+    if (n >= shape.tiles)
+        return Tile{-1};
     const TilePlace place = place_tile(n, shape.tiles, shape.tiles_m, shape.section);
     Tile tile;
     tile.batch = place.head / shape.heads;
@@ -644,7 +646,8 @@ constexpr int kDepth = (kHeadDim + 15) / 16;    // k steps of Q K^T; TMA pads wi
 constexpr int kPanels = (kHeadDim + 63) / 64;   // of Q and K: 64 columns, 128 bytes
 constexpr int kPanelsV = (kHeadDimV + 63) / 64; // of V
 constexpr int kPanelRow = 128;                  // bytes of a row in a panel
-constexpr int kWarps = 4 * kWarpgroups;         // that arrive at an "empty" barrier
+constexpr int kWarps = 4 * kWarpgroups;         // that compute
+constexpr int kReaders = kWarps;                // warps that arrive at an "empty" barrier
 
 // Shared memory, in bytes from its start, which is a multiple of 1024 as the swizzle wants.
 constexpr int kBytesQ = kPanels * 64 * kPanelRow;       // rows of one warpgroup
@@ -652,7 +655,9 @@ constexpr int kBytesK = kPanels * kBlockN * kPanelRow;  // one stage
 constexpr int kBytesV = kPanelsV * kBlockN * kPanelRow; // one stage
 constexpr int kOffsetK = kWarpgroups * kBytesQ;
 constexpr int kOffsetV = kOffsetK + kStages * kBytesK;
-constexpr int kOffsetBarriers = kOffsetV + kStages * kBytesV;
+constexpr int kOffsetTiles = kOffsetV + kStages * kBytesV;
+constexpr int kTileBytes = 32; // one slot
+constexpr int kOffsetBarriers = kOffsetTiles + 2 * kTileBytes;
 
 // Barriers, 8 bytes each, from kOffsetBarriers on.
 constexpr int kFullQ = 0; // per warpgroup
@@ -665,8 +670,7 @@ constexpr int kTailV = kEmptyV + kStages; // a V tile with rows past the sequenc
 constexpr int kRingsEnd = kTailV + kStages;
 constexpr int kFullTile = kRingsEnd; // per slot
 constexpr int kEmptyTile = kFullTile + 2;
-constexpr int kSlotTile = kEmptyTile + 2; // no barriers: tile numbers that the producer has taken
-constexpr int kBarriers = kSlotTile + 2;
+constexpr int kBarriers = kEmptyTile + 2;
 static_assert(kOffsetBarriers + 8 * kBarriers == kSmemBytes, "host and kernel agree");
 
 // Addresses of a CTA's shared memory.
@@ -684,6 +688,10 @@ struct Shared {
     __device__ __forceinline__ uint32 v(int stage) const
     {
         return base + kOffsetV + stage * kBytesV;
+    }
+    __device__ __forceinline__ uint32 tile(int slot) const
+    {
+        return base + kOffsetTiles + slot * kTileBytes;
     }
     __device__ __forceinline__ uint32 barrier(int which) const
     {
@@ -767,8 +775,9 @@ struct Producer {
     }
 };
 
-// Tile numbers on their way from the producer that takes them to the warps that work on them: two
-// slots of shared memory. Needs lib/attn_load.cuh.
+// Tiles on their way from the producer, which finds them ahead of time, to the warps that compute:
+// two slots of shared memory. Finding one takes some divisions, and reading lengths takes longer.
+// Needs lib/attn_load.cuh.
 
 struct TileQueue {
     Shared smem;
@@ -776,25 +785,34 @@ struct TileQueue {
     Ring<2> ring;
 
     // By the producer.
-    __device__ __forceinline__ void put(int n)
+    __device__ __forceinline__ void put(const Tile &tile)
     {
+        const int words[5] = {tile.batch, tile.head, tile.row0, tile.len_q, tile.len_k};
+        const uint32 slot = smem.tile(ring.slot);
         mbarrier_wait(smem.barrier(kEmptyTile + ring.slot), ring.parity ^ 1);
         if (lane == 0) {
-            store_shared(smem.barrier(kSlotTile + ring.slot), n);
+            for (int i = 0; i < 5; ++i)
+                store_shared(slot + 4 * i, words[i]);
             mbarrier_arrive(smem.barrier(kFullTile + ring.slot));
         }
         ring.advance();
     }
 
     // By every warp that computes.
-    __device__ __forceinline__ int get()
+    __device__ __forceinline__ Tile get(const Shape &shape)
     {
+        const uint32 slot = smem.tile(ring.slot);
         mbarrier_wait(smem.barrier(kFullTile + ring.slot), ring.parity);
-        const int n = uniform(load_shared(smem.barrier(kSlotTile + ring.slot)));
+        Tile tile;
+        tile.batch = uniform(load_shared(slot));
+        tile.head = uniform(load_shared(slot + 4));
+        tile.row0 = uniform(load_shared(slot + 8));
+        tile.len_q = uniform(load_shared(slot + 12));
+        tile.len_k = uniform(load_shared(slot + 16));
         if (lane == 0)
             mbarrier_arrive(smem.barrier(kEmptyTile + ring.slot));
         ring.advance();
-        return n;
+        return tile;
     }
 };
 
@@ -1026,9 +1044,9 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         }
         for (int s = 0; s < kStages; ++s) {
             mbarrier_init(smem.barrier(kFullK + s), 1);
-            mbarrier_init(smem.barrier(kEmptyK + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyK + s), kReaders);
             mbarrier_init(smem.barrier(kFullV + s), 1);
-            mbarrier_init(smem.barrier(kEmptyV + s), kWarps);
+            mbarrier_init(smem.barrier(kEmptyV + s), kReaders);
             mbarrier_init(smem.barrier(kTailV + s), 1);
         }
         for (int s = 0; s < 2; ++s) {
@@ -1049,10 +1067,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         Producer producer{smem, q_map, k_map, v_map, lane};
         TileQueue queue{smem, lane};
         for (int n = first_tile();;) {
-            queue.put(n);
-            if (n >= shape.tiles)
-                break;
             const Tile tile = find_tile(shape, n);
+            queue.put(tile);
+            if (tile.batch < 0)
+                break;
             load_tile(producer, shape, tile);
             // Taken as late as the next loads allow: who takes early may keep a long tile waiting.
             int taken = 0;
@@ -1073,6 +1091,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
     if (c.warpgroup == kWarpgroups - 1)
         c.pass_turn(); // the first turn is the first warpgroup's
     TileQueue queue{smem, lane};
-    for (int n = queue.get(); n < shape.tiles; n = queue.get())
-        c.compute_tile(shape, find_tile(shape, n), out);
+    for (Tile tile = queue.get(shape); tile.batch >= 0; tile = queue.get(shape))
+        c.compute_tile(shape, tile, out);
 }
