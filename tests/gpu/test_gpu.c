@@ -279,6 +279,137 @@ static void show_host_cost(struct fajit_ctx *ctx, const char *text)
     case_destroy(&c);
 }
 
+// --- Compiling behind -------------------------------------------------------------------------
+
+static int plan_as(struct fajit_ctx *ctx, const struct fajit_problem *problem, enum fajit_wait wait,
+                   struct fajit_plan **ret_plan)
+{
+    const struct fajit_plan_params params = {.struct_size = sizeof(params), .wait = wait};
+    return fajit_plan_create(ctx, problem, &params, ret_plan);
+}
+
+// What stands in for a kernel is as right as the kernel. `other` fixes knobs that `text` leaves
+// open.
+static const char *fall_back(struct fajit_ctx *ctx, const char *text, const char *other)
+{
+    struct fajit_problem problem, ready;
+    struct fajit_plan_info info = {.struct_size = sizeof(info)};
+    struct case_options options = {.seed = 5};
+    struct case_result result = {0};
+    struct fajit_plan *first, *stand_in, *wanted;
+    struct fcase c;
+    if (!parse(text, &problem) || !parse(other, &ready))
+        return "";
+    if (plan_as(ctx, &ready, FAJIT_WAIT, &first) ||
+        plan_as(ctx, &problem, FAJIT_FALLBACK, &stand_in))
+        return fajit_last_error();
+    if (fajit_plan_info(stand_in, &info) || !info.fallback)
+        return "the wanted kernel was ready, without a cache";
+    if (case_create(ctx, &problem, &options, &c)) // waits for the wanted kernel
+        return fajit_last_error();
+    wanted = c.plan;
+    c.plan = stand_in;
+    int err = case_check(&c, &result);
+    c.plan = wanted;
+    case_destroy(&c);
+    fajit_plan_destroy(&stand_in);
+    fajit_plan_destroy(&first);
+    return err ? fajit_last_error() : result.ok ? NULL : "its output is wrong";
+}
+
+// A strict capture, which any unsafe call of any thread would spoil, while kernels are compiled.
+static const char *capture_meanwhile(struct fajit_ctx *ctx, struct fcase *c,
+                                     const struct driver *cu)
+{
+    void *stream, *graph, *exec;
+    struct fajit_problem cold[2] = {c->problem, c->problem};
+    struct fajit_plan *plans[2] = {NULL, NULL};
+    for (int i = 0; i < 2; i++) {
+        cold[i].attn.head_dim = cold[i].attn.head_dim_v = 104 + 8 * i;
+        if (plan_as(ctx, &cold[i], FAJIT_NO_WAIT, &plans[i]) != FAJIT_E_BUSY)
+            return "a cold plan is not busy";
+    }
+    if (cu->cuStreamCreate(&stream, 1) || cu->cuStreamBeginCapture_v2(stream, 0))
+        return "the stream does not capture";
+    if (fajit_attn_launch(c->plan, &c->attn, stream))
+        return fajit_last_error();
+    nanosleep(&(struct timespec){.tv_sec = 2}, NULL); // the compiles end meanwhile
+    if (cu->cuStreamEndCapture(stream, &graph) ||
+        cu->cuGraphInstantiateWithFlags(&exec, graph, 0) || case_poison(c) ||
+        cu->cuGraphLaunch(exec, stream) || cu->cuStreamSynchronize(stream))
+        return "the graph does not run";
+    for (int i = 0; i < 2; i++) {
+        if (plan_as(ctx, &cold[i], FAJIT_WAIT, &plans[i]))
+            return fajit_last_error();
+        fajit_plan_destroy(&plans[i]);
+    }
+    return NULL;
+}
+
+static void test_behind(const struct fajit_ctx_params *params, bool real)
+{
+    struct fajit_ctx_params uncached = *params;
+    struct fajit_problem problem;
+    struct case_options options = {.seed = 3};
+    struct fajit_ctx *ctx;
+    struct driver cu;
+    struct fcase c;
+    uncached.cache_mode = FAJIT_CACHE_OFF;
+    if (fajit_ctx_create(&uncached, &ctx)) {
+        note(false, "behind", "context", fajit_last_error());
+        return;
+    }
+    const char *message = fall_back(ctx, "attn:f32,b1,h2,q70,k90,d32,bshd,causal,kernel=simt",
+                                    "attn:f32,d32,bshd,causal,kernel=simt,bm=32,bn=32");
+    note(!message, "behind", "fallback", message);
+    if (real && load_driver(&cu) &&
+        parse("attn:bf16,b2,h2,q256,k256,d64,bshd,causal,kernel=mma", &problem) &&
+        case_create(ctx, &problem, &options, &c) == 0) {
+        message = capture_meanwhile(ctx, &c, &cu);
+        note(!message, "behind", "capture", message);
+        case_destroy(&c);
+    }
+    fajit_ctx_destroy(&ctx);
+}
+
+// --- Checked launches -------------------------------------------------------------------------
+
+static bool refuses(struct fcase *c, const struct fajit_attn_args *args, const char *part)
+{
+    return fajit_attn_launch(c->plan, args, NULL) == FAJIT_E_INVAL &&
+           strstr(fajit_last_error(), part);
+}
+
+static void test_checked(const struct fajit_ctx_params *params, const char *text)
+{
+    struct fajit_ctx_params checking = *params;
+    struct fajit_problem problem;
+    struct case_options options = {.seed = 3};
+    struct fajit_ctx *ctx;
+    struct fcase c;
+    checking.check = true;
+    if (!parse(text, &problem))
+        return;
+    if (fajit_ctx_create(&checking, &ctx) || case_create(ctx, &problem, &options, &c)) {
+        note(false, "checked", text, fajit_last_error());
+        return;
+    }
+    note(case_launch(&c) == 0, "checked", text, fajit_last_error());
+    struct fajit_attn_args wrong = c.attn;
+    // Some systems let a GPU reach all of the host's memory.
+    if (params->device == FAJIT_DEVICE_EMULATED) {
+        wrong.k.data = aligned_alloc(256, 1 << 20);
+        note(refuses(&c, &wrong, "k at 0x"), "checked", "host pointer", fajit_last_error());
+        free(wrong.k.data);
+    }
+    wrong = c.attn;
+    wrong.v.strides[0] = (int64_t)1 << 40;
+    note(refuses(&c, &wrong, "v reaches"), "checked", "past the end", fajit_last_error());
+    note(case_launch(&c) == 0, "checked", "and again", fajit_last_error());
+    case_destroy(&c);
+    fajit_ctx_destroy(&ctx);
+}
+
 static void run_all(struct fajit_ctx *ctx, bool real, int repeats)
 {
     static const char *const repeated[] = {
@@ -337,8 +468,13 @@ int main(int argc, char **argv)
         printf("%s: %s\n", err == FAJIT_E_NO_DEVICE ? "skipped" : "FAIL", fajit_last_error());
         return err == FAJIT_E_NO_DEVICE ? SKIP : 1;
     }
-    run_all(ctx, params.device == FAJIT_DEVICE_CUDA, repeats);
+    const bool real = params.device == FAJIT_DEVICE_CUDA;
+    run_all(ctx, real, repeats);
     fajit_ctx_destroy(&ctx);
+    test_behind(&params, real);
+    test_checked(&params, "attn:f32,b2,h2,q64,k64,d32,bshd,lse,seqlens,kernel=simt");
+    if (real)
+        test_checked(&params, "attn:bf16,b2,h2,q256,k256,d64,bshd,causal,kernel=mma");
     printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
     return failed != 0;
 }
