@@ -1,5 +1,6 @@
 // What only a real device shows: bitwise repeats, schedules that must agree, offsets beyond 2^31
-// elements, stream capture. Exit code 77: no device. Some checks also run on the emulated device.
+// elements, stream capture. Exit code 77: no device, or no NVRTC. Some checks also run on the
+// emulated device.
 //
 //     test_gpu [--device N|emu] [--repeats N]
 #include <dlfcn.h>
@@ -11,8 +12,8 @@
 #include <time.h>
 
 #include "case.h"
+#include "skip.h"
 
-#define SKIP 77
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 static int passed, failed, skipped;
@@ -467,6 +468,10 @@ int main(int argc, char **argv)
     if (err) {
         printf("%s: %s\n", err == FAJIT_E_NO_DEVICE ? "skipped" : "FAIL", fajit_last_error());
         return err == FAJIT_E_NO_DEVICE ? SKIP : 1;
+    }
+    if (lacks_nvrtc(ctx)) {
+        fajit_ctx_destroy(&ctx);
+        return SKIP;
     }
     const bool real = params.device == FAJIT_DEVICE_CUDA;
     run_all(ctx, real, repeats);

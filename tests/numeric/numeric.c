@@ -3,7 +3,7 @@
 //     numeric --device emu|0 [--seed N] [--texts N] [--runs N] [--max-flops F] [--only WORD]
 //
 // Baked axes make kernel texts (each costs a compile), run-time axes make runs of a text. Both are
-// pairwise samples drawn by the seed. Exit code 77: no device.
+// pairwise samples drawn by the seed. Exit code 77: no device, or no NVRTC.
 #include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -15,10 +15,10 @@
 
 #include "case.h"
 #include "pairwise.h"
+#include "skip.h"
 
 #define TEXTS_MAX 200
 #define RUNS_MAX 64
-#define SKIP 77
 
 struct settings {
     const char *device, *only;
@@ -326,6 +326,10 @@ int main(int argc, char **argv)
     if (err) {
         printf("FAIL context: %s\n", fajit_last_error());
         return 1;
+    }
+    if (lacks_nvrtc(ctx)) {
+        fajit_ctx_destroy(&ctx);
+        return SKIP;
     }
     static char texts[TEXTS_MAX][160];
     struct totals totals = {0};

@@ -5,7 +5,7 @@
 // Baked axes make kernel texts (each costs a compile), run-time axes make runs of a text; both are
 // pairwise samples drawn by the seed. Then properties that need no reference: block sizes do not
 // change sums of integers, a launch repeats bit for bit, NaN and infinities stay where they belong,
-// zeros give zeros. Exit code 77: no device.
+// zeros give zeros. Exit code 77: no device, or no NVRTC.
 #include <float.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -16,11 +16,11 @@
 
 #include "case.h"
 #include "pairwise.h"
+#include "skip.h"
 
 #define TEXTS_MAX 200
 #define RUNS_MAX 64
 #define TEXT_MAX 192
-#define SKIP 77
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
 struct settings {
@@ -293,7 +293,8 @@ static void check_equals(struct fajit_ctx *ctx, const char *const *texts, int co
 }
 
 static const char *const specials[] = {
-    "gemm:f32,m70,n90,k130,nn,kernel=simt", "gemm:f16,m70,n88,k136,nn,kernel=mma",
+    "gemm:f32,m70,n90,k130,nn,kernel=simt",
+    "gemm:f16,m70,n88,k136,nn,kernel=mma",
     "gemm:bf16,m70,n88,k136,nt,kernel=sm90",
     "gemm:bf16,m70,n88,k136,nn,kernel=sm90,bm=64,bn=64,bk=64,splitk=4",
     "gemm:f32,m70,n90,k130,nt,math=tf32",
@@ -407,7 +408,8 @@ static void check_largest(struct fajit_ctx *ctx, uint64_t seed, struct totals *t
         right = fabs(case_element(&c.out, (int64_t[]){4, column}) / (0.5 * FLT_MAX) + 1) < 1e-6;
     count(right, totals);
     if (!right)
-        report(text, &problem, &options, err ? fajit_last_error() : "half of -FLT_MAX is not found");
+        report(text, &problem, &options,
+               err ? fajit_last_error() : "half of -FLT_MAX is not found");
     case_destroy(&c);
 }
 
@@ -512,6 +514,10 @@ int main(int argc, char **argv)
     if (err) {
         printf("FAIL context: %s\n", fajit_last_error());
         return 1;
+    }
+    if (lacks_nvrtc(ctx)) {
+        fajit_ctx_destroy(&ctx);
+        return SKIP;
     }
     struct totals totals = {0};
     printf("seed %" PRIu64 " on %s\n", settings.seed, settings.device);
