@@ -36,6 +36,7 @@ limits='--device emu --candidates 4 --budget 60'
 # shellcheck disable=SC2086 # a list of words
 expect 0 'attn_fwd_simt bm=' "$tune" tune $problem $limits
 expect 0 'recorded before' "$tune" tune $problem --device emu
+expect 0 'candidates timed' "$tune" tune $problem --device emu --candidates 2 --force --no-worker
 expect 0 'because  exact: tuned record' "$tune" why $problem --device emu
 expect 0 'because  bucket: tuned record' "$tune" why attn:f32,b1,h1,q31,k30,d32,kernel=simt --device emu
 expect 0 'because  heuristic' env FAJIT_TUNE=off "$tune" why $problem --device emu

@@ -31,6 +31,7 @@ static const char usage[] =
     "  --candidates N      configurations compiled per problem (default 24)\n"
     "  --force             tune again what was tuned before\n"
     "  --silence SECONDS   after which a hanging kernel is killed (default 20)\n"
+    "  --no-worker         measure in this process: for a GPU in exclusive mode\n"
     "  --exhaustive        try every configuration, up to --candidates\n"
     "  --devices all       tune on every GPU of this host, sharing the problems\n"
     "  -o, --output FILE   of merge and plot; FILE.gp gets the picture's script\n"
@@ -126,6 +127,7 @@ enum {
     OPT_FORCE,
     OPT_EXHAUSTIVE,
     OPT_SILENCE,
+    OPT_NO_WORKER,
     OPT_DEVICES,
     OPT_VOTE,
     OPT_MAX_SIZE,
@@ -140,6 +142,7 @@ static const struct option long_options[] = {
     {"candidates", required_argument, NULL, OPT_CANDIDATES},
     {"force", no_argument, NULL, OPT_FORCE},
     {"silence", required_argument, NULL, OPT_SILENCE},
+    {"no-worker", no_argument, NULL, OPT_NO_WORKER},
     {"exhaustive", no_argument, NULL, OPT_EXHAUSTIVE},
     {"devices", required_argument, NULL, OPT_DEVICES},
     {"output", required_argument, NULL, 'o'},
@@ -233,6 +236,9 @@ static bool take_option(struct tune_options *options, int opt)
     case OPT_SILENCE:
         return take_number("--silence", optarg, false, &options->silence_s) &&
                options->silence_s < 1e6;
+    case OPT_NO_WORKER:
+        options->no_worker = true;
+        return true;
     case OPT_EXHAUSTIVE:
         options->exhaustive = true;
         return true;

@@ -14,7 +14,7 @@ struct tune_options {
     double silence_s; // of a worker, before it is killed; 0: 20
     int jobs;         // 0: all cores
     int candidates;   // 0: the library's
-    bool force, exhaustive, vote, all_devices;
+    bool force, exhaustive, vote, all_devices, no_worker;
     const char *output; // --output
     uint64_t max_bytes; // --max-size; 0: everything
     bool has_max;

@@ -148,6 +148,7 @@ static int tune_one(struct worker *worker, struct fajit_tune_result *ret_result)
         .max_candidates = options->candidates,
         .force = options->force,
         .exhaustive = options->exhaustive,
+        .try_all = options->no_worker,
         .progress = see_progress,
         .user = worker,
         .silence_s = options->silence_s,
@@ -247,7 +248,7 @@ int tune_tune(struct fajit_ctx *none, const struct tune_options *options, int co
         return code;
     ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
     self[len > 0 ? len : 0] = '\0';
-    tool.tune_worker = len > 0 ? self : NULL;
+    tool.tune_worker = len > 0 && !options->no_worker ? self : NULL;
     struct tune_options own = *options;
     own.tool = tool;
     struct work work = {.options = &own,
