@@ -51,6 +51,12 @@ cmp -s "$dir/out" "$dir/tuned" || bad "not from its record: $(cat "$dir/tuned" "
 expect 0 'because  bucket: tuned record' "$tune" why $kernel,sizes=7 --device emu
 expect 0 'because  heuristic' "$tune" why kernel:rmsnorm,dtype=f32,hidden=4096 --device emu
 
+# Entries and records travel in a pack.
+expect 0 'entries' "$tune" pack "$dir/all.fjpack"
+expect 0 'is right' env FAJIT_DEVICE=emu FAJIT_CACHE_DIR="$dir/cold" FAJIT_PACK_PATH="$dir" \
+    FAJIT_NVRTC=/nowhere "$rmsnorm" 8
+cmp -s "$dir/out" "$dir/tuned" || bad "not from the pack: $(cat "$dir/tuned" "$dir/out")"
+
 # A template that computes something else is found wrong.
 sed 's/rsqrtf(sum/rsqrtf(2 * sum/' "$root/tests/example/rmsnorm.cu" >"$dir/t/rmsnorm.cu"
 expect 1 'judged wrong: (0, 0) is' env FAJIT_DEVICE=emu "$rmsnorm" 8

@@ -175,6 +175,9 @@ static int read_op(struct parse *parse, const char **ret_words)
                       "problem text: no operation at column 1; a text begins with \"attn:\" or "
                       "\"gemm:\", as in attn:bf16,h16,d128,causal");
     }
+    if (len == 6 && !memcmp(parse->text, "kernel", 6))
+        return fj_err(FAJIT_E_INVAL, "problem text: \"kernel:\" is a template of one's own, which "
+                                     "fajit_kernel_plan takes, with its values");
     return fj_err(FAJIT_E_INVAL,
                   "problem text: unknown operation %s at column 1; the nearest is \"%s:\", as in "
                   "attn:bf16,h16,d128,causal or gemm:f16,m4096,n4096,k4096",

@@ -385,6 +385,56 @@ static void test_driver_that_cannot_tell(void **state)
     fajit_ctx_destroy(&ctx);
 }
 
+// --- Without waiting, and from threads --------------------------------------------------------
+
+static void test_no_wait(void **state)
+{
+    struct world *w = *state;
+    struct fajit_kernel *kernel = NULL;
+    struct fajit_kernel_params params = with(VALUES);
+    params.wait = FAJIT_NO_WAIT;
+    fake_nvrtc_state.compile_us = 20000;
+    check_error(fajit_kernel_plan(w->ctx, "scale", &params, &kernel), FAJIT_E_BUSY,
+                "scale_f32_hidden256__bm64_warps2");
+    assert_null(kernel);
+    params.wait = FAJIT_WAIT; // joins the compile behind
+    assert_int_equal(fajit_kernel_plan(w->ctx, "scale", &params, &kernel), FAJIT_OK);
+    assert_int_equal(fake_nvrtc_state.compiles, 1);
+    assert_int_equal(info_of(kernel).threads, 64);
+    fajit_kernel_destroy(&kernel);
+}
+
+enum { THREADS = 8 };
+
+static void *plan_and_destroy(void *user)
+{
+    struct world *w = user;
+    for (int i = 0; i < 6; i++) {
+        struct fajit_kernel_params params = with(i % 2 ? VALUES : VALUES ",bm=128");
+        struct fajit_kernel *kernel = NULL;
+        if (fajit_kernel_plan(w->ctx, "scale", &params, &kernel) ||
+            fajit_kernel_const(kernel, "bm") != (i % 2 ? 64 : 128))
+            return (void *)fajit_last_error();
+        fajit_kernel_destroy(&kernel);
+    }
+    return NULL;
+}
+
+static void test_planning_from_threads(void **state)
+{
+    struct world *w = *state;
+    pthread_t threads[THREADS];
+    void *failure;
+    fake_nvrtc_state.compile_us = 2000; // long enough for the others to come and wait
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, plan_and_destroy, w), 0);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], &failure);
+        assert_null(failure);
+    }
+    assert_int_equal(fake_nvrtc_state.compiles, 2);
+}
+
 // --- Failures on the way ----------------------------------------------------------------------
 
 static void test_compile_error(void **state)
@@ -466,6 +516,8 @@ int main(void)
         TEST(test_launch),
         TEST(test_capture),
         TEST(test_driver_that_cannot_tell),
+        TEST(test_no_wait),
+        TEST(test_planning_from_threads),
         TEST(test_compile_error),
         TEST(test_every_driver_failure),
         TEST(test_every_failed_allocation),

@@ -138,6 +138,7 @@ static const struct {
     {"", "no operation at column 1"},
     {"attn", "no operation at column 1"},
     {"bf16,d128", "no operation at column 1"},
+    {"kernel:rmsnorm,hidden=64", "\"kernel:\" is a template of one's own"},
     {":", "unknown operation \"\" at column 1"},
     {"atn:bf16,d128", "unknown operation \"atn\" at column 1; the nearest is \"attn:\""},
     {"gem:f16", "unknown operation \"gem\" at column 1; the nearest is \"gemm:\""},
