@@ -303,6 +303,13 @@ static int compare_records(const void *left, const void *right)
     return (a->median_us > b->median_us) - (a->median_us < b->median_us);
 }
 
+// What won a search has won it, however often it was timed later, by a search for something else.
+static bool outlives(const struct fj_record *older, const struct fj_record *newer)
+{
+    return older->verdict == FJ_VERDICT_BEST &&
+           (newer->verdict == FJ_VERDICT_TIMED || newer->verdict == FJ_VERDICT_UNCHECKED);
+}
+
 void fj_records_sort(struct fj_records *records)
 {
     int kept = 0;
@@ -310,10 +317,15 @@ void fj_records_sort(struct fj_records *records)
         return;
     qsort(records->items, (size_t)records->count, sizeof(*records->items), compare_records);
     for (int i = 0; i < records->count; i++) {
-        if (kept && compare_identity(records->items[kept - 1], records->items[i]) == 0)
-            free(records->items[i]);
-        else
+        struct fj_record **last = kept ? &records->items[kept - 1] : NULL;
+        if (!last || compare_identity(*last, records->items[i])) {
             records->items[kept++] = records->items[i];
+        } else {
+            bool elected = outlives(records->items[i], *last);
+            free(elected ? *last : records->items[i]);
+            if (elected)
+                *last = records->items[i];
+        }
     }
     records->count = kept;
 }

@@ -64,7 +64,8 @@ void fj_records_parse(struct fj_records *records, const char *name, const char *
 // none of them is a record.
 int fj_records_load(struct fj_records *records, const char *path,
                     void (*bad)(void *user, const char *sentence), void *user);
-// Sorts, and of several lines about the same thing keeps the newest.
+// Sorts, and of several lines about the same thing keeps the newest; one that won a search outlives
+// later timings.
 void fj_records_sort(struct fj_records *records);
 void fj_records_free(struct fj_records *records);
 

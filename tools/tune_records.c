@@ -32,6 +32,7 @@ static int show_record(void *user, const struct fajit_tune_record *r)
         cJSON_AddNumberToObject(item, "median_us", r->median_us);
         cJSON_AddNumberToObject(item, "p25_us", r->p25_us);
         cJSON_AddNumberToObject(item, "p75_us", r->p75_us);
+        cJSON_AddNumberToObject(item, "predicted_us", r->predicted_us);
         cJSON_AddNumberToObject(item, "samples", r->samples);
         cJSON_AddStringToObject(item, "nvrtc", r->nvrtc);
         cJSON_AddStringToObject(item, "origin", r->origin);

@@ -158,6 +158,27 @@ static void test_newest_of_a_subject_stays(void **state)
     fj_records_free(&records);
 }
 
+// A search among one family's kernels times the winner again: it stays the winner. A fault does
+// not.
+static void test_winners_outlive_timings(void **state)
+{
+    (void)state;
+    const enum fj_verdict later[] = {FJ_VERDICT_TIMED, FJ_VERDICT_UNCHECKED, FJ_VERDICT_FAULT};
+    for (int i = 0; i < 3; i++) {
+        struct fj_records records = {0};
+        struct fj_record best = sample(PROBLEM, "bm=64", 5), again = best;
+        best.verdict = FJ_VERDICT_BEST;
+        again.verdict = later[i];
+        again.time_s++;
+        fj_records_add(&records, &again);
+        fj_records_add(&records, &best);
+        fj_records_sort(&records);
+        assert_int_equal(records.count, 1);
+        assert_int_equal(records.items[0]->verdict, i == 2 ? FJ_VERDICT_FAULT : FJ_VERDICT_BEST);
+        fj_records_free(&records);
+    }
+}
+
 // Noted within one second: what is wrong with a configuration outweighs how fast it was.
 static void test_verdicts_of_one_second(void **state)
 {
@@ -394,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_bad_lines_are_named_and_passed_over),
         cmocka_unit_test(test_foreign_file_is_refused),
         cmocka_unit_test(test_newest_of_a_subject_stays),
+        cmocka_unit_test(test_winners_outlive_timings),
         cmocka_unit_test(test_verdicts_of_one_second),
         cmocka_unit_test(test_writers_do_not_disturb_each_other),
         cmocka_unit_test(test_killed_writer_loses_nothing_else),
