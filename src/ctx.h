@@ -11,7 +11,7 @@ struct fajit_ctx {
     struct fj_jit jit;
     enum fajit_device_kind device_kind; // never DEFAULT
     bool emulated_check;
-    bool check; // launches are checked and waited for: api_check.h
+    bool check;                     // launches are checked and waited for: api_check.h
     atomic_bool made_current;       // by fajit_ctx_make_current, in whatever thread
     enum fajit_tune_mode tune_mode; // never DEFAULT
     struct fj_tune *tune;

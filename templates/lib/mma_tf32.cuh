@@ -71,8 +71,8 @@ constexpr int kProducts = 3;
 constexpr int kProducts = 1;
 //@end
 
-// Adds one of the products to C. Each waits for what it adds to: those of other tiles belong between
-// two of the same.
+// Adds one of the products to C. Each waits for what it adds to: those of other tiles belong
+// between two of the same.
 __device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a,
                                               const Operand<2> &b, int product)
 {

@@ -33,11 +33,13 @@ static const char *const masks[] = {"", ",causal", ",causal=tl"};
 static const char *const switches[] = {"", ",lse", ",seqlens", ",seqlens=k,lse"};
 static const char *const aligns[] = {"", ",align=4"};
 
-static const char *const gemm_kernels[] = {
-    "kernel=simt,variant=v2", "kernel=simt,variant=persistent",
-    "kernel=mma,variant=v2",  "kernel=mma,variant=persistent",
-    "kernel=sm90,variant=v2", "kernel=sm90,variant=persistent",
-    "kernel=sm90,bm=144,bn=128,bk=64,streamk=1"};
+static const char *const gemm_kernels[] = {"kernel=simt,variant=v2",
+                                           "kernel=simt,variant=persistent",
+                                           "kernel=mma,variant=v2",
+                                           "kernel=mma,variant=persistent",
+                                           "kernel=sm90,variant=v2",
+                                           "kernel=sm90,variant=persistent",
+                                           "kernel=sm90,bm=144,bn=128,bk=64,streamk=1"};
 static const char *const gemm_dtypes[] = {"bf16", "f16", "f32,math=fma", "f32,math=tf32",
                                           "f32,math=3xtf32"};
 static const char *const gemm_layouts[] = {"nn", "nt", "tn", "tt"};

@@ -244,8 +244,8 @@ constexpr int kTilesM = kWarpM / 16;      // mma tiles of a warp: 16 x 8
 constexpr int kTilesN = kWarpN / 8;
 
 // How a warp's sums become rows of C: by way of shared memory, 16 rows at a time. As mma leaves the
-// sums, a lane would write two elements here and two there; collected, neighbouring lanes write what
-// lies next to each other.
+// sums, a lane would write two elements here and two there; collected, neighbouring lanes write
+// what lies next to each other.
 constexpr int kPitchC = kWarpN + 8; // floats; 8 more keep rows of a store in different banks
 constexpr int kStripBytes = 16 * kPitchC * sizeof(float);
 
@@ -266,7 +266,8 @@ __device__ __forceinline__ uint32 pack_out(float left, float right)
     return pair;
 }
 
-// Finishes the sums from column `first` of a strip's row on, and writes the elements of C that they are.
+// Finishes the sums from column `first` of a strip's row on, and writes the elements of C that they
+// are.
 __device__ __forceinline__ void store_chunk(const Epilogue &e, const Output &out, int row,
                                             int column, const float *sums, int first)
 {

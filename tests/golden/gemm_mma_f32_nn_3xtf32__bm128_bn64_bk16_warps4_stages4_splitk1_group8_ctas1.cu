@@ -153,8 +153,8 @@ template <int kCount> struct Operand {
 // fourth, small times small, lies below the rounding of the sum.
 constexpr int kProducts = 3;
 
-// Adds one of the products to C. Each waits for what it adds to: those of other tiles belong between
-// two of the same.
+// Adds one of the products to C. Each waits for what it adds to: those of other tiles belong
+// between two of the same.
 __device__ __forceinline__ void multiply_tile(float (&c)[4], const Operand<4> &a,
                                               const Operand<2> &b, int product)
 {
@@ -265,8 +265,8 @@ constexpr int kTilesM = kWarpM / 16;      // mma tiles of a warp: 16 x 8
 constexpr int kTilesN = kWarpN / 8;
 
 // How a warp's sums become rows of C: by way of shared memory, 16 rows at a time. As mma leaves the
-// sums, a lane would write two elements here and two there; collected, neighbouring lanes write what
-// lies next to each other.
+// sums, a lane would write two elements here and two there; collected, neighbouring lanes write
+// what lies next to each other.
 constexpr int kPitchC = kWarpN + 8; // floats; 8 more keep rows of a store in different banks
 constexpr int kStripBytes = 16 * kPitchC * sizeof(float);
 
@@ -281,7 +281,8 @@ constexpr int kChunkC = 16 / sizeof(out_element); // elements that a lane writes
 
 // Two neighbouring elements of C in one register, the left one in the lower half.
 
-// Finishes the sums from column `first` of a strip's row on, and writes the elements of C that they are.
+// Finishes the sums from column `first` of a strip's row on, and writes the elements of C that they
+// are.
 __device__ __forceinline__ void store_chunk(const Epilogue &e, const Output &out, int row,
                                             int column, const float *sums, int first)
 {
