@@ -53,6 +53,9 @@
 //@include lib/base.cuh
 //@include lib/epilogue.cuh
 //@include lib/gemm.cuh
+//@if split
+//@include lib/split_sum.cuh
+//@end
 //@if dtype == f32
 //@include lib/mma_tf32.cuh
 //@else
@@ -312,49 +315,6 @@ __device__ __forceinline__ void multiply_depth(float (&sums)[kTilesM][kTilesN][4
 }
 //@end
 
-//@if split
-// Leaves this CTA's sums in the workspace. True in all threads of the CTA that came last for its
-// tile: then `sums` holds the total of all splits.
-__device__ __forceinline__ bool add_splits(float (&sums)[kTilesM][kTilesN][4], float4 *workspace,
-                                           unsigned *arrivals, int tile, int split)
-{
-    // [tiles][splits][kTilesM * kTilesN][threads]
-    constexpr int64 kPart = kTilesM * kTilesN * kThreads;
-    float4 *const parts = workspace + tile * (kSplits * kPart) + threadIdx.x;
-#pragma unroll
-    for (int i = 0; i < kTilesM; ++i) {
-#pragma unroll
-        for (int n = 0; n < kTilesN; ++n) {
-            const float *const c = sums[i][n];
-            parts[split * kPart + (i * kTilesN + n) * kThreads] = {c[0], c[1], c[2], c[3]};
-        }
-    }
-    __threadfence();
-    __syncthreads(); // all sums of this CTA can be seen
-    const bool arrived = threadIdx.x == 0 && atomicAdd(&arrivals[tile], 1) == kSplits - 1;
-    const bool last = __syncthreads_or(arrived);
-    if (!last)
-        return false;
-    __threadfence();
-#pragma unroll 1 // the parts of all splits at once would take too many registers
-    for (int s = 0; s < kSplits; ++s) {
-#pragma unroll
-        for (int i = 0; i < kTilesM; ++i) {
-#pragma unroll
-            for (int n = 0; n < kTilesN; ++n) {
-                const float4 part = __ldcg(&parts[s * kPart + (i * kTilesN + n) * kThreads]);
-                float *const c = sums[i][n];
-                c[0] = part.x + (s == 0 ? 0.0f : c[0]);
-                c[1] = part.y + (s == 0 ? 0.0f : c[1]);
-                c[2] = part.z + (s == 0 ? 0.0f : c[2]);
-                c[3] = part.w + (s == 0 ? 0.0f : c[3]);
-            }
-        }
-    }
-    return true;
-}
-
-//@end
 // clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     const Matrix a,       // (batch, m, k), or transposed
@@ -362,7 +322,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     const OutputMatrix c, // (batch, m, n)
     const Epilogue e,     //
     //@if split
-    float4 *const workspace,  // see add_splits
+    float4 *const workspace,  // see lib/split_sum.cuh
     unsigned *const arrivals, // per tile, zero at launch
     //@end
     const Shape shape)
@@ -374,11 +334,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
     const int warp_row = warp / kWarpsN * kWarpM;
     const int warp_column = warp % kWarpsN * kWarpN;
     //@if split
-    const int steps_all = (shape.k + kBlockK - 1) / kBlockK;
     const int split = blockIdx.x % kSplits;
-    const int k_begin = int(int64(steps_all) * split / kSplits) * kBlockK;
-    const int k_end = min(shape.k, int(int64(steps_all) * (split + 1) / kSplits) * kBlockK);
-    const int depth = k_end - k_begin;
+    const Depths depths = depths_of(split, shape.k);
+    const int k_begin = depths.begin;
+    const int depth = depths.end - depths.begin;
     //@else
     constexpr int k_begin = 0;
     const int depth = shape.k;
@@ -424,7 +383,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
         }
         //@end
         //@if split
-        if (!add_splits(sums, workspace, arrivals, n, split))
+        if (!add_splits<4 * kTilesM * kTilesN>(sums[0][0], workspace, arrivals, n, split))
             return;
         //@end
         const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};

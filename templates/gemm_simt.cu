@@ -2,6 +2,7 @@
 //@const  block_n     columns of C in one tile
 //@const  block_k     depth of one step
 //@const  group       rows of tiles that are walked together
+//@const  splits      CTAs that share the depth of one tile
 //@const  threads     per CTA: each computes 8 x 8 elements of C
 //@const  smem_bytes  dynamic shared memory of one CTA
 //@switch dtype f16|bf16|f32  element type of A and B
@@ -14,6 +15,7 @@
 //@switch align int     bytes that pointers and strides are multiples of
 //@require threads * 64 == block_m * block_n && block_m % 8 == 0 && block_n % 8 == 0
 //@require block_m * block_k % threads == 0 && block_n * block_k % threads == 0
+//@let split splits > 1
 // C = A B with ordinary fp32 multiply-adds: exact products, on any GPU. The kernel to read first.
 //
 // A CTA computes one tile of C, in steps of block_k along k: all threads bring a strip of A and a
@@ -21,11 +23,20 @@
 // element from global memory block_m or block_n products are made, and 8 of every element from
 // shared memory; that is what keeps the arithmetic units busy. The strips of the next step are on
 // their way, in registers, while this step is computed.
+//@if split
+//
+// Few tiles would leave most of the GPU idle, so several CTAs share the depth of one tile: each
+// leaves its sums in the workspace, and the last one to finish adds them up, in the order of k: the
+// result does not depend on which one that is.
+//@end
 //@prelude
 
 //@include lib/base.cuh
 //@include lib/epilogue.cuh
 //@include lib/gemm.cuh
+//@if split
+//@include lib/split_sum.cuh
+//@end
 
 constexpr int kPitchA = kBlockM + 4; // floats; 4 more, so that the columns of a strip that are
 constexpr int kPitchB = kBlockN + 4; // written together start in different banks
@@ -137,6 +148,10 @@ extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
     const Matrix b,       // (batch, k, n), or transposed
     const OutputMatrix c, // (batch, m, n)
     const Epilogue e,     //
+    //@if split
+    float4 *const workspace,  // see lib/split_sum.cuh
+    unsigned *const arrivals, // per tile, zero at launch
+    //@end
     const Shape shape)
 {
     // clang-format on
@@ -155,8 +170,19 @@ extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
     constexpr bool kAlongKB = false;
     //@end
 
+    //@if split
+    const int split = blockIdx.x % kSplits;
+    const Depths depths = depths_of(split, shape.k);
+    const int k_begin = depths.begin;
+    const int k_end = depths.end;
+    const int n = blockIdx.x / kSplits;
+    if (n < shape.tiles) {
+    //@else
+    constexpr int k_begin = 0;
+    const int k_end = shape.k;
     // A launch with one CTA per tile runs this once; a persistent one walks the tiles.
     for (int n = blockIdx.x; n < shape.tiles; n += gridDim.x) {
+    //@end
         Tile tile = place_tile(n, shape.tiles_m, shape.tiles_n);
         tile.row0 *= kBlockM;
         tile.column0 *= kBlockN;
@@ -166,23 +192,29 @@ extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
         float sums[8][8] = {};
         float a_next[kLoadsA];
         float b_next[kLoadsB];
-        load_strip<kAlongKA, kBlockM>(a_next, a_data, a.row, tile.row0, shape.m, 0, shape.k);
-        load_strip<kAlongKB, kBlockN>(b_next, b_data, b.row, tile.column0, shape.n, 0, shape.k);
+        load_strip<kAlongKA, kBlockM>(a_next, a_data, a.row, tile.row0, shape.m, k_begin, k_end);
+        load_strip<kAlongKB, kBlockN>(b_next, b_data, b.row, tile.column0, shape.n, k_begin,
+                                      k_end);
         int pair = 0;
-        for (int k = 0; k < shape.k; k += kBlockK) {
+        for (int k = k_begin; k < k_end; k += kBlockK) {
             float *const a_strip = strips + pair * kStrips;
             float *const b_strip = a_strip + kBlockK * kPitchA;
             store_strip<kAlongKA, kBlockM, kPitchA>(a_strip, a_next);
             store_strip<kAlongKB, kBlockN, kPitchB>(b_strip, b_next);
             __syncthreads(); // the strips are there; and of the other pair, all have been read
             load_strip<kAlongKA, kBlockM>(a_next, a_data, a.row, tile.row0, shape.m, k + kBlockK,
-                                          shape.k);
+                                          k_end);
             load_strip<kAlongKB, kBlockN>(b_next, b_data, b.row, tile.column0, shape.n, k + kBlockK,
-                                          shape.k);
+                                          k_end);
             multiply_step(sums, a_strip + 4 * thread_row, b_strip + 4 * thread_column);
             pair ^= 1;
         }
+        //@if split
+        if (!add_splits<64>(sums[0], workspace, arrivals, n, split))
+            return;
+        //@else
         __syncthreads(); // the next tile overwrites what this one's last step reads
+        //@end
 
         const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
 #pragma unroll

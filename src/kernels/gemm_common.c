@@ -171,3 +171,70 @@ void fj_gemm_push_shape(const struct fj_choice *choice, const struct fj_gemm_arg
                        tiles->total};
     fj_launch_push(launch, shape, sizeof(shape));
 }
+
+// Sums of every split of every tile, then a counter per tile.
+struct workspace {
+    size_t sums, counters; // bytes
+};
+
+static int workspace_of(const struct fj_choice *choice, const struct fj_gemm_args *args,
+                        struct fj_gemm_tiles *ret_tiles, struct workspace *ret)
+{
+    const struct fj_config *config = &choice->config;
+    size_t splits = (size_t)FJ_CFG(config, splitk), bytes = sizeof(float);
+    int r = fj_gemm_tiles_count(choice, args, 1, 1, ret_tiles);
+    if (r < 0)
+        return r;
+    size_t total = (size_t)ret_tiles->total;
+    bytes *= (size_t)FJ_CFG(config, bm) * (size_t)FJ_CFG(config, bn) * splits;
+    *ret = splits > 1 ? (struct workspace){total * bytes, total * sizeof(uint32_t)}
+                      : (struct workspace){0, 0};
+    return FAJIT_OK;
+}
+
+size_t fj_gemm_workspace_bytes(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                               const void *args)
+{
+    struct fj_gemm_tiles tiles = {0};
+    struct workspace workspace;
+    (void)gpu;
+    int r = workspace_of(choice, args, &tiles, &workspace);
+    return r == FAJIT_OK ? workspace.sums + workspace.counters : 0;
+}
+
+int fj_gemm_bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                 const void *opaque, struct fj_launch *ret)
+{
+    const struct fj_gemm_args *args = opaque;
+    int64_t splits = FJ_CFG(&choice->config, splitk);
+    struct fj_gemm_tiles tiles = {0};
+    struct workspace workspace;
+    fj_launch_init(ret);
+    int r = workspace_of(choice, args, &tiles, &workspace);
+    if (r < 0)
+        return r;
+    size_t bytes = workspace.sums + workspace.counters;
+    if (args->workspace_bytes < bytes)
+        return fj_err(FAJIT_E_INVAL, "the workspace has %zu bytes, the launch needs %zu",
+                      args->workspace_bytes, bytes);
+    int64_t ctas = tiles.total * splits, resident = (int64_t)gpu->sm_count * ctas_per_sm;
+    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && splits == 1 && ctas > resident)
+        ctas = resident;
+    r = fj_launch_grid(ret, ctas, 1, 1);
+    if (r < 0 || ret->empty)
+        return r;
+    ret->block = (unsigned)choice->kernel->threads(choice);
+    ret->smem_bytes = (unsigned)choice->kernel->smem_bytes(choice);
+    fj_gemm_push_matrix(&args->a, ret);
+    fj_gemm_push_matrix(&args->b, ret);
+    fj_gemm_push_matrix(&args->c, ret);
+    fj_gemm_push_epilogue(choice, args, ret);
+    if (splits > 1) {
+        ret->clear = (char *)args->workspace + workspace.sums;
+        ret->clear_bytes = workspace.counters;
+        fj_launch_push_ptr(ret, args->workspace);
+        fj_launch_push_ptr(ret, ret->clear);
+    }
+    fj_gemm_push_shape(choice, args, &tiles, ret);
+    return FAJIT_OK;
+}

@@ -49,4 +49,12 @@ void fj_gemm_push_epilogue(const struct fj_choice *choice, const struct fj_gemm_
 void fj_gemm_push_shape(const struct fj_choice *choice, const struct fj_gemm_args *args,
                         const struct fj_gemm_tiles *tiles, struct fj_launch *launch);
 
+// Workspace and launch of the templates that take plain pointers. With splitk, a tile's depth is
+// shared by as many CTAs (templates/lib/split_sum.cuh), and the variant makes no difference: there
+// are few tiles.
+size_t fj_gemm_workspace_bytes(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                               const void *args);
+int fj_gemm_bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                 const void *args, struct fj_launch *ret_launch);
+
 #endif

@@ -345,69 +345,6 @@ static void params(const struct fj_choice *choice, struct fj_params *ret)
     fj_params_word(ret, "math", math);
 }
 
-// --- Launch -----------------------------------------------------------------------------------
-
-// Sums of every split of every tile, then a counter per tile.
-static int workspace_layout(const struct fj_choice *choice, const struct fj_gemm_args *args,
-                            struct fj_gemm_tiles *ret_tiles, size_t *ret_sums, size_t *ret_counters)
-{
-    const struct fj_config *config = &choice->config;
-    size_t splits = (size_t)FJ_CFG(config, splitk);
-    int r = fj_gemm_tiles_count(choice, args, 1, 1, ret_tiles);
-    if (r < 0)
-        return r;
-    size_t tile_bytes = (size_t)FJ_CFG(config, bm) * (size_t)FJ_CFG(config, bn) * sizeof(float);
-    *ret_sums = splits > 1 ? (size_t)ret_tiles->total * splits * tile_bytes : 0;
-    *ret_counters = splits > 1 ? (size_t)ret_tiles->total * sizeof(uint32_t) : 0;
-    return FAJIT_OK;
-}
-
-static size_t workspace_bytes(const struct fj_choice *choice, const struct fj_gpu *gpu,
-                              const void *args)
-{
-    struct fj_gemm_tiles tiles;
-    size_t sums, counters;
-    (void)gpu;
-    return workspace_layout(choice, args, &tiles, &sums, &counters) == FAJIT_OK ? sums + counters
-                                                                                : 0;
-}
-
-static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
-                const void *opaque, struct fj_launch *ret)
-{
-    const struct fj_gemm_args *args = opaque;
-    int64_t splits = FJ_CFG(&choice->config, splitk);
-    struct fj_gemm_tiles tiles;
-    size_t sums, counters;
-    fj_launch_init(ret);
-    int r = workspace_layout(choice, args, &tiles, &sums, &counters);
-    if (r < 0)
-        return r;
-    if (args->workspace_bytes < sums + counters)
-        return fj_err(FAJIT_E_INVAL, "the workspace has %zu bytes, the launch needs %zu",
-                      args->workspace_bytes, sums + counters);
-    int64_t resident = (int64_t)gpu->sm_count * ctas_per_sm / splits, teams = tiles.total;
-    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && teams > resident && resident > 0)
-        teams = resident;
-    r = fj_launch_grid(ret, teams * splits, 1, 1);
-    if (r < 0 || ret->empty)
-        return r;
-    ret->block = (unsigned)threads(choice);
-    ret->smem_bytes = (unsigned)smem_bytes(choice);
-    fj_gemm_push_matrix(&args->a, ret);
-    fj_gemm_push_matrix(&args->b, ret);
-    fj_gemm_push_matrix(&args->c, ret);
-    fj_gemm_push_epilogue(choice, args, ret);
-    if (splits > 1) {
-        ret->clear = (char *)args->workspace + sums;
-        ret->clear_bytes = counters;
-        fj_launch_push_ptr(ret, args->workspace);
-        fj_launch_push_ptr(ret, ret->clear);
-    }
-    fj_gemm_push_shape(choice, args, &tiles, ret);
-    return FAJIT_OK;
-}
-
 const struct fj_kernel_class fj_class_gemm_mma = {
     .name = "gemm_mma",
     .template_name = "gemm_mma.cu",
@@ -421,6 +358,6 @@ const struct fj_kernel_class fj_class_gemm_mma = {
     .threads = threads,
     .smem_bytes = smem_bytes,
     .cost = fj_gemm_cost,
-    .workspace_bytes = workspace_bytes,
-    .bind = bind,
+    .workspace_bytes = fj_gemm_workspace_bytes,
+    .bind = fj_gemm_bind,
 };

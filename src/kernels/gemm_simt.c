@@ -4,6 +4,7 @@
 #define UNKNOWN_SIZE 4096 // stands for a size that is "any"
 #define PART 8            // rows and columns of C of one thread
 #define PAD 4             // floats after each row in shared memory
+#define SPLITS_MAX 32
 
 static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
 {
@@ -40,6 +41,9 @@ static int check_tile(const struct fj_choice *choice)
         return fj_err(FAJIT_E_INVAL,
                       "bm=%d by bn=%d makes %d threads of 8 x 8 elements; it may be 32 to 256", bm,
                       bn, count);
+    if (FJ_CFG(config, splitk) > SPLITS_MAX)
+        return fj_err(FAJIT_E_INVAL, "splitk=%d: it may be 1 to %d", FJ_CFG(config, splitk),
+                      SPLITS_MAX);
     if (bk > 64 || bm * bk % count != 0 || bn * bk % count != 0)
         return fj_err(FAJIT_E_INVAL,
                       "bk=%d: it may be up to 64, and the %d threads must share bm=%d and bn=%d "
@@ -56,10 +60,23 @@ static int default_block(const struct fj_gemm *gemm, const struct fj_gpu *gpu)
     return tiles >= gpu->sm_count ? 128 : 64;
 }
 
+// As many as give every SM four CTAs, while each part is worth one.
+static int default_splits(const struct fj_choice *choice, const struct fj_gpu *gpu)
+{
+    const struct fj_config *config = &choice->config;
+    struct fj_gemm_sizes s = fj_gemm_sizes(&choice->problem.gemm, UNKNOWN_SIZE);
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), bk = FJ_CFG(config, bk), splits = 1;
+    int64_t tiles = (s.m + bm - 1) / bm * ((s.n + bn - 1) / bn) * s.batch;
+    while (tiles * splits * 2 <= gpu->sm_count * 4 && splits < SPLITS_MAX &&
+           s.k / (splits * 2) >= 16 * bk)
+        splits *= 2;
+    return splits;
+}
+
 static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
-    static const enum fj_knob allowed[] = {FJ_KNOB_bm, FJ_KNOB_bn, FJ_KNOB_bk, FJ_KNOB_group,
-                                           FJ_KNOB_COUNT};
+    static const enum fj_knob allowed[] = {FJ_KNOB_bm,     FJ_KNOB_bn,    FJ_KNOB_bk,
+                                           FJ_KNOB_splitk, FJ_KNOB_group, FJ_KNOB_COUNT};
     struct fj_config *config = &choice->config;
     bool given;
     int r = fj_gemm_knobs_check(config, allowed);
@@ -73,41 +90,16 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
     // Elements on their way take block_k * block / threads registers.
     fj_gemm_default(config, FJ_KNOB_bk, FJ_CFG(config, bm) > 64 ? 16 : 8);
     fj_gemm_default(config, FJ_KNOB_group, 8);
+    fj_gemm_default(config, FJ_KNOB_splitk, default_splits(choice, gpu));
     if (choice->problem.variant == FAJIT_VARIANT_AUTO)
         choice->problem.variant = FAJIT_VARIANT_V2;
     return check_tile(choice);
 }
 
-static size_t workspace_bytes(const struct fj_choice *choice, const struct fj_gpu *gpu,
-                              const void *args)
+static void params(const struct fj_choice *choice, struct fj_params *ret)
 {
-    (void)choice, (void)gpu, (void)args;
-    return 0;
-}
-
-static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
-                const void *opaque, struct fj_launch *ret)
-{
-    const struct fj_gemm_args *args = opaque;
-    struct fj_gemm_tiles tiles;
-    fj_launch_init(ret);
-    int r = fj_gemm_tiles_count(choice, args, 1, 1, &tiles);
-    if (r < 0)
-        return r;
-    int64_t ctas = tiles.total, resident = (int64_t)gpu->sm_count * ctas_per_sm;
-    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && ctas > resident)
-        ctas = resident;
-    r = fj_launch_grid(ret, ctas, 1, 1);
-    if (r < 0 || ret->empty)
-        return r;
-    ret->block = (unsigned)threads(choice);
-    ret->smem_bytes = (unsigned)smem_bytes(choice);
-    fj_gemm_push_matrix(&args->a, ret);
-    fj_gemm_push_matrix(&args->b, ret);
-    fj_gemm_push_matrix(&args->c, ret);
-    fj_gemm_push_epilogue(choice, args, ret);
-    fj_gemm_push_shape(choice, args, &tiles, ret);
-    return FAJIT_OK;
+    fj_gemm_params(choice, ret);
+    fj_params_int(ret, "splits", FJ_CFG(&choice->config, splitk));
 }
 
 const struct fj_kernel_class fj_class_gemm_simt = {
@@ -117,12 +109,12 @@ const struct fj_kernel_class fj_class_gemm_simt = {
     .family = FAJIT_FAMILY_SIMT,
     .check = check,
     .configure = configure,
-    .params = fj_gemm_params,
+    .params = params,
     .meaning = fj_gemm_meaning,
     .summary = "Matrix product C = act(alpha A B + beta C + bias), fp32 multiply-adds.",
     .threads = threads,
     .smem_bytes = smem_bytes,
     .cost = fj_gemm_cost,
-    .workspace_bytes = workspace_bytes,
-    .bind = bind,
+    .workspace_bytes = fj_gemm_workspace_bytes,
+    .bind = fj_gemm_bind,
 };

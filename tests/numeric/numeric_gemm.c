@@ -42,6 +42,7 @@ static const char *const kernels[] = {
     "kernel=mma",
     "kernel=mma,variant=persistent",
     "kernel=mma,bm=64,bn=128,bk=32,splitk=4",
+    "kernel=simt,bm=64,bn=64,bk=8,splitk=3",
     "kernel=sm90",
     "kernel=sm90,bm=128,bn=256,bk=64,cluster=2,variant=persistent",
     "kernel=sm90,bm=128,bn=192,bk=64,pingpong=1,variant=persistent",
@@ -209,6 +210,7 @@ static void run_text(struct fajit_ctx *ctx, const struct settings *settings, con
 static const char *const equals[] = {
     "gemm:bf16,m200,n328,k520,nn,kernel=simt",
     "gemm:bf16,m200,n328,k520,nn,kernel=simt,bm=64,bn=128,bk=16",
+    "gemm:bf16,m200,n328,k520,nn,kernel=simt,bm=32,bn=64,bk=8,splitk=5",
     "gemm:bf16,m200,n328,k520,nn,kernel=mma",
     "gemm:bf16,m200,n328,k520,nn,kernel=mma,bm=128,bn=64,bk=32,splitk=3",
     "gemm:bf16,m200,n328,k520,nn,kernel=mma,bm=32,bn=128,bk=64",
