@@ -16,6 +16,8 @@ extern char **environ;
 
 #define DEFAULT_OUTPUT "tune.svg"
 #define ROW_PIXELS 17
+#define PLOT_PIXELS 800 // beside the labels
+#define LETTER_PIXELS 7
 #define TEXT_BYTES 512
 // Times further apart than this are drawn on a logarithmic axis.
 #define LINEAR_RATIO 6
@@ -175,16 +177,22 @@ static void write_quoted(FILE *out, const char *text)
 static void write_axes(FILE *out, const struct picture *picture)
 {
     char title[TEXT_BYTES + 128];
+    int longest = 0;
+    for (int i = 0; i < picture->count; i++) {
+        int letters = (int)strlen(picture->candidates[i].label);
+        longest = letters > longest ? letters : longest;
+    }
     snprintf(title, sizeof(title), "%s on %s", picture->problem, picture->gpu);
     fprintf(out,
-            "set terminal svg size 1200,%d dynamic font \"sans,11\" background \"white\"\n"
+            "set terminal svg size %d,%d dynamic font \"sans,11\" background \"white\"\n"
             "set title ",
-            140 + ROW_PIXELS * picture->count);
+            PLOT_PIXELS + LETTER_PIXELS * longest, 200 + ROW_PIXELS * picture->count);
     write_quoted(out, title);
-    fprintf(out,
-            " noenhanced\nset xlabel \"microseconds\"\nset grid x\nset key outside bottom "
-            "center horizontal\nset rmargin 5\nset yrange [%.1f:0.5]\n%sset ytics noenhanced (",
-            picture->count + 0.5, needs_log(picture) ? "set logscale x\n" : "set xrange [0:*]\n");
+    fprintf(
+        out,
+        " noenhanced\nset xlabel \"microseconds\"\nset grid x\nset key outside bottom "
+        "center vertical maxrows 4\nset rmargin 5\nset yrange [%.1f:0.5]\n%sset ytics noenhanced (",
+        picture->count + 0.5, needs_log(picture) ? "set logscale x\n" : "set xrange [0:*]\n");
     for (int i = 0; i < picture->count; i++) {
         fputs(i ? ", " : "", out);
         write_quoted(out, picture->candidates[i].label);
