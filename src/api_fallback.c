@@ -2,10 +2,12 @@
 #include <fajit/fajit.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "ctx.h"
 
 #define READY_MAX 64
+#define RECORDED_MAX 16
 
 struct seen {
     const struct fj_kernel_class *kernel;
@@ -56,9 +58,9 @@ static bool keeps_fixed(const struct fj_problem *problem, const struct fj_config
     return true;
 }
 
-// The configuration of a kernel in memory, for this problem; it is known there only when all else
-// that the text bakes in is the same too.
-static bool take_seen(struct search *s, const struct seen *seen)
+// A configuration of another problem, for this one; the kernel it gives is known, in memory or on
+// disk, only when all else that the text bakes in is the same too.
+static bool take_seen(struct search *s, const struct seen *seen, bool in_memory)
 {
     const struct fj_kernel_class *const only[] = {seen->kernel, NULL};
     struct fj_problem wanted = *s->problem;
@@ -71,14 +73,49 @@ static bool take_seen(struct search *s, const struct seen *seen)
     if (fj_kernel_choose_from(only, &wanted, &s->ctx->jit.gpu, &choice))
         return false;
     choice.problem.fixed = s->problem->fixed;
-    return take(s, &choice, true);
+    return take(s, &choice, in_memory);
 }
 
 static bool take_from_memory(struct search *s, bool same_template)
 {
     for (int i = 0; i < s->count; i++)
         if ((s->seen[i].kernel == s->request->choice->kernel) == same_template &&
-            take_seen(s, &s->seen[i]))
+            take_seen(s, &s->seen[i], true))
+            return true;
+    return false;
+}
+
+// Configurations of the wanted kernel's template whose output was found right.
+struct recorded {
+    const struct fj_choice *wanted;
+    struct seen items[RECORDED_MAX];
+    int count;
+};
+
+static int see_record(void *user, const struct fj_record *record, enum fj_lookup_step step,
+                      double predicted_us)
+{
+    struct recorded *r = user;
+    struct seen seen = {.kernel = r->wanted->kernel, .variant = FAJIT_VARIANT_PERSISTENT};
+    (void)predicted_us;
+    while (seen.variant && strcmp(fj_variant_name(seen.variant), record->variant) != 0)
+        seen.variant--;
+    if (step <= FJ_STEP_STALE && record->verdict <= FJ_VERDICT_TIMED && seen.variant &&
+        strcmp(record->kernel, seen.kernel->name) == 0 &&
+        fj_config_parse(record->config, &seen.config) == FAJIT_OK)
+        r->items[r->count++] = seen;
+    return r->count == RECORDED_MAX;
+}
+
+static bool take_recorded(struct search *s)
+{
+    struct recorded recorded = {.wanted = s->request->choice};
+    char nvrtc[16];
+    fj_ctx_nvrtc(s->ctx, nvrtc);
+    if (s->ctx->tune_mode != FAJIT_TUNE_OFF)
+        fj_tune_visit(s->ctx->tune, s->problem, nvrtc, see_record, &recorded);
+    for (int i = 0; i < recorded.count; i++)
+        if (take_seen(s, &recorded.items[i], false))
             return true;
     return false;
 }
@@ -100,7 +137,7 @@ static bool take_default(struct search *s, enum fajit_family family)
 static bool find(struct search *s)
 {
     fj_mem_visit(s->ctx->jit.mem, see, s);
-    if (take_from_memory(s, true) || take_default(s, FAJIT_FAMILY_AUTO) ||
+    if (take_from_memory(s, true) || take_recorded(s) || take_default(s, FAJIT_FAMILY_AUTO) ||
         take_from_memory(s, false))
         return true;
     for (int family = FAJIT_FAMILY_SM90; family > FAJIT_FAMILY_AUTO; family--)

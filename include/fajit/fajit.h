@@ -321,10 +321,11 @@ enum fajit_wait {
     FAJIT_NO_WAIT,  // FAJIT_E_BUSY, and a thread of the context compiles. The same call later gives
                     // FAJIT_E_BUSY while it does, then the plan; or the compile's error, once
     FAJIT_FALLBACK, // likewise, but another kernel that is ready serves meanwhile. The first of: a
-                    // configuration of the same template in memory; the default configuration;
-                    // another template in memory; another family's default. fajit_plan_info tells;
-                    // planning again later gives the wanted one. With nothing ready FAJIT_E_BUSY:
-                    // a host that may block calls with FAJIT_WAIT, which joins the compile
+                    // configuration of the same template in memory; one that records name; the
+                    // default configuration; another template in memory; another family's default.
+                    // fajit_plan_info tells; planning again later gives the wanted one. With
+                    // nothing ready FAJIT_E_BUSY: a host that may block calls with FAJIT_WAIT,
+                    // which joins the compile
 };
 
 struct fajit_plan_params {

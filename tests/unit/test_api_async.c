@@ -273,6 +273,49 @@ static void test_fallback_to_the_default_on_disk(void **state)
     fajit_plan_destroy(&plan);
 }
 
+static void keep_record(struct fajit_ctx *ctx, const char *text, enum fj_verdict verdict, double us)
+{
+    struct fajit_problem problem = parsed(text);
+    struct fj_problem own;
+    struct fj_choice choice;
+    struct fj_found found;
+    struct fj_record record;
+    assert_int_equal(fj_problem_from_public(&problem, &own), FAJIT_OK);
+    assert_int_equal(fj_tune_choose_by_rules(ctx->tune, &own, &choice, &found), FAJIT_OK);
+    fj_tune_stamp(ctx->tune, &choice, "13.0", &record);
+    record.verdict = verdict;
+    record.median_us = record.p25_us = record.p75_us = us;
+    record.samples = 20;
+    assert_int_equal(fj_tune_keep(ctx->tune, &record, 1), FAJIT_OK);
+}
+
+static void test_fallback_to_a_recorded_configuration(void **state)
+{
+    struct world *w = *state;
+    static const char sizes[] = "attn:f32,b1,h1,q64,k64,d64,kernel=simt,variant=v2";
+    char best[96], second[96];
+    snprintf(best, sizeof(best), "%s,bm=64,bn=16", sizes);
+    snprintf(second, sizeof(second), "%s,bm=32,bn=16", sizes);
+    struct fajit_plan *plan = planned(w->ctx, second);
+    struct fajit_plan_info info = info_of(plan), stand_in;
+    fajit_plan_destroy(&plan);
+    keep_record(w->ctx, best, FJ_VERDICT_BEST, 10);
+    hold_compiles(true);
+    check_error(plan_as(w->ctx, sizes, FAJIT_FALLBACK, &plan), FAJIT_E_BUSY, "nothing else");
+    keep_record(w->ctx, second, FJ_VERDICT_UNCHECKED, 11); // never served
+    check_error(plan_as(w->ctx, sizes, FAJIT_FALLBACK, &plan), FAJIT_E_BUSY, "nothing else");
+    keep_record(w->ctx, second, FJ_VERDICT_TIMED, 11);
+    if (plan_as(w->ctx, sizes, FAJIT_FALLBACK, &plan))
+        fail_msg("%s", fajit_last_error());
+    stand_in = info_of(plan);
+    assert_true(stand_in.fallback);
+    assert_string_equal(stand_in.config, info.config);
+    assert_int_equal(stand_in.origin, FAJIT_FROM_DISK);
+    assert_memory_equal(stand_in.config_from, "exact:", 6);
+    hold_compiles(false);
+    fajit_plan_destroy(&plan);
+}
+
 // A family, a schedule or knobs that the host fixed are not up to the library.
 static void test_fallback_keeps_what_is_fixed(void **state)
 {
@@ -468,6 +511,7 @@ int main(void)
         TEST(test_destroy_forgets_what_has_not_begun),
         TEST(test_fallback_to_another_configuration),
         TEST(test_fallback_to_the_default_on_disk),
+        TEST(test_fallback_to_a_recorded_configuration),
         TEST(test_fallback_keeps_what_is_fixed),
         TEST(test_fallback_reports_the_error),
         TEST(test_capture_uses_what_is_loaded),
