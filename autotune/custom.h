@@ -59,6 +59,7 @@ struct fj_custom_search {
 
 struct fj_custom_result {
     bool found, finished, cancelled, noisy;
+    bool unsaved;                        // some record could not be written
     int64_t values[FJ_CUSTOM_KNOBS_MAX]; // valid when `found`
     double median_us, p25_us, p75_us;
     double default_us; // of the values listed first; 0: they could not be timed

@@ -23,7 +23,7 @@ struct fj_custom_run {
     int tried_count;
     int64_t first[FJ_CUSTOM_KNOBS_MAX]; // what runs without tuning
     struct fj_search_result search;
-    bool cancelled;
+    bool cancelled, unsaved;
     double start_us, default_us;
 };
 

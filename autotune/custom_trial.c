@@ -45,8 +45,10 @@ static int load(struct fj_custom_run *t, struct fj_contender *c)
 
 void fj_custom_keep(struct fj_custom_run *t, const struct fj_record *made)
 {
-    if (fj_tune_keep(t->tune, made, 1))
-        fj_log(&t->jit->log, FAJIT_LOG_WARN, "a tuning result is not saved: %s", fj_err_text());
+    if (fj_tune_keep(t->tune, made, 1) == FAJIT_OK || t->unsaved)
+        return;
+    t->unsaved = true; // said once
+    fj_log(&t->jit->log, FAJIT_LOG_WARN, "tuning results are not saved: %s", fj_err_text());
 }
 
 static int stamp(const struct fj_custom_run *t, const struct fj_contender *c, struct fj_record *ret)
@@ -105,8 +107,8 @@ static int time_one(void *user, int i, int samples, double *ret_us)
         .samples_us = ret_us,
     };
     err = fj_time_launches(&t->jit->device, launch_timed, &timed, &params, &timing);
-    if (is_new && err == 0)
-        announce(t, c, FJ_VERDICT_UNCHECKED, timing.median_us);
+    if (is_new && (err == 0 || err == FAJIT_E_NO_DEVICE))
+        announce(t, c, FJ_VERDICT_UNCHECKED, err ? 0 : timing.median_us);
     return err;
 }
 

@@ -250,6 +250,7 @@ int fj_custom_tune(struct fj_jit *jit, struct fj_tune *tune, const struct fj_cus
     if (err == 0)
         err = run(&t, ret_result);
     record_best(&t, ret_result);
+    ret_result->unsaved = t.unsaved;
     ret_result->default_us = t.default_us;
     ret_result->elapsed_us = fj_now_us() - t.start_us;
     free(t.tried);

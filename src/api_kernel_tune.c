@@ -31,7 +31,8 @@ int fj_kernel_take_trial(const struct fajit_kernel_params *params,
 
 static int show(struct host *host, const struct fj_custom *custom, struct fj_kernel *kernel)
 {
-    if (host->shown.kernel == kernel)
+    // An address alone may be that of a candidate that is gone.
+    if (host->shown.kernel == kernel && strcmp(host->shown.custom.name, custom->name) == 0)
         return FAJIT_OK;
     host->shown.ctx = host->ctx;
     host->shown.kernel = kernel;
@@ -60,9 +61,9 @@ static int judge(void *user, const struct fj_custom *custom, struct fj_kernel *k
     if (err)
         return err;
     err = host->trial->judge(host->trial->user, &host->shown, why, sizeof(why));
-    if (err == 0 || err == FAJIT_E_CONTEXT_LOST)
-        return err;
     why[sizeof(why) - 1] = '\0';
+    if (err == 0 || (err < 0 && !*why)) // it cannot tell: the sentence is that of what failed
+        return err;
     return fj_err(FAJIT_E_INVAL, "judged wrong%s%s", *why ? ": " : "", why);
 }
 
@@ -117,6 +118,7 @@ static void give_found(struct fj_custom *custom, const struct fj_gpu *gpu,
     result->finished = found->finished;
     result->cancelled = found->cancelled;
     result->noisy = found->noisy;
+    result->unsaved = found->unsaved;
     result->elapsed_s = found->elapsed_us / 1e6;
 }
 

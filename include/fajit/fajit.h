@@ -730,7 +730,8 @@ struct fajit_kernel_trial {
     // FAJIT_OK, or a status that puts the candidate out.
     int (*launch)(void *user, const struct fajit_kernel *candidate, void *stream);
     // Called after one launch on the default stream has ended: whether what it wrote is right.
-    // Returns 0, or non-zero with the reason in `ret_why`; FAJIT_E_CONTEXT_LOST ends the search.
+    // Returns 0 when it is, a positive number and the reason in `ret_why` when it is not, the
+    // status of a fajit call that failed when it cannot tell.
     int (*judge)(void *user, const struct fajit_kernel *candidate, char *ret_why, size_t why_bytes);
     void *user;
     // Device memory filled with 0xff bytes (NaN) before the launch that is judged, lest what an

@@ -214,6 +214,54 @@ static void test_failing_launch(void **state)
     assert_int_equal(fajit_tune_visit(w->ctx, NULL, count_verdict, "failed"), 1);
 }
 
+static int cannot_tell(void *user, const struct fajit_kernel *kernel, char *ret_why, size_t size)
+{
+    struct host *host = user;
+    void *memory;
+    (void)kernel, (void)ret_why, (void)size;
+    return fajit_mem_alloc(host->w->ctx, SIZE_MAX / 2, &memory);
+}
+
+static void test_judge_that_cannot_tell(void **state)
+{
+    struct world *w = *state;
+    struct host host = {.w = w};
+    struct fajit_kernel_trial trial = trial_of(&host);
+    struct fajit_kernel_params params = with(VALUES);
+    struct fajit_tune_result result = {.struct_size = sizeof(result)};
+    params.trial = &trial;
+    trial.judge = cannot_tell;
+    check_error(fajit_kernel_tune(w->ctx, "scale", &params, NULL, &result), FAJIT_E_UNSUPPORTED,
+                "no candidate of 6 is usable; the first: cuMemAlloc");
+}
+
+// The GPU goes away: the search ends, and no candidate is left as the one somebody died over.
+static void test_device_taken_away(void **state)
+{
+    struct world *w = *state;
+    struct host host = {.w = w};
+    struct fajit_tune_result result;
+    fake_cuda_fail("cuStreamSynchronize", 3, CUDA_ERROR_DEVICE_UNAVAILABLE);
+    check_error(tune(&host, VALUES, false, &result), FAJIT_E_NO_DEVICE, "ended with its device");
+    fake_cuda_fail(NULL, 0, CUDA_SUCCESS);
+    assert_int_equal(tune(&host, VALUES, false, &result), FAJIT_OK);
+    assert_string_equal(result.config, "bm=128,warps=4");
+    assert_false(result.unsaved);
+}
+
+static void test_records_that_cannot_be_written(void **state)
+{
+    struct world *w = *state;
+    struct host host = {.w = w};
+    struct fajit_tune_result result;
+    char path[128];
+    snprintf(path, sizeof(path), "%s/tuning.txt", w->cache);
+    assert_int_equal(mkdir(path, 0700), 0); // no file can be there
+    assert_int_equal(tune(&host, VALUES, false, &result), FAJIT_OK);
+    assert_true(result.unsaved);
+    check_config(w, VALUES, "bm=128,warps=4", "exact:"); // known to this context all the same
+}
+
 static void test_poisoned_output(void **state)
 {
     struct world *w = *state;
@@ -419,10 +467,21 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, kernel_world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_finds_the_fastest),         TEST(test_sizes),        TEST(test_edited_template),
-        TEST(test_wrong_output_does_not_win), TEST(test_all_refused),  TEST(test_failing_launch),
-        TEST(test_poisoned_output),           TEST(test_lost_context), TEST(test_refused_calls),
-        TEST(test_tuning_while_planning),     TEST(test_large_space),  TEST(test_driver_failures),
+        TEST(test_finds_the_fastest),
+        TEST(test_sizes),
+        TEST(test_edited_template),
+        TEST(test_wrong_output_does_not_win),
+        TEST(test_all_refused),
+        TEST(test_failing_launch),
+        TEST(test_judge_that_cannot_tell),
+        TEST(test_device_taken_away),
+        TEST(test_records_that_cannot_be_written),
+        TEST(test_poisoned_output),
+        TEST(test_lost_context),
+        TEST(test_refused_calls),
+        TEST(test_tuning_while_planning),
+        TEST(test_large_space),
+        TEST(test_driver_failures),
         TEST(test_failed_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
