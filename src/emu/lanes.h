@@ -19,22 +19,21 @@
 #define FJ_EMU_IVDEP _Pragma("GCC ivdep")
 #endif
 
-// Runs `statement` for every executing lane l. Operands alias only lane by lane, hence the hint.
+// Runs `statement` for every lane l. Operands alias only lane by lane, hence the hint.
+#define FJ_EMU_ALL(statement)                                                                      \
+    FJ_EMU_IVDEP for (int l = 0; l < FJ_EMU_LANES; l++)                                            \
+    {                                                                                              \
+        statement;                                                                                 \
+    }
+
+// .. and for every executing lane.
 #define FJ_EMU_EACH(w, statement)                                                                  \
     do {                                                                                           \
         if ((w)->exec == FJ_EMU_FULL) {                                                            \
-            FJ_EMU_IVDEP for (int l = 0; l < FJ_EMU_LANES; l++)                                    \
-            {                                                                                      \
-                statement;                                                                         \
-            }                                                                                      \
+            FJ_EMU_ALL(statement)                                                                  \
         } else {                                                                                   \
             const uint32_t lanes = (w)->exec;                                                      \
-            FJ_EMU_IVDEP for (int l = 0; l < FJ_EMU_LANES; l++)                                    \
-            {                                                                                      \
-                if (lanes >> l & 1) {                                                              \
-                    statement;                                                                     \
-                }                                                                                  \
-            }                                                                                      \
+            FJ_EMU_ALL(if (lanes >> l & 1) { statement; })                                         \
         }                                                                                          \
     } while (0)
 

@@ -72,18 +72,21 @@ static inline float fused(float x, float y, float z)
     HALF_HANDLER(name##_##format, name##_##format##_one, 0xffff, n)                                \
     HALF_HANDLER(name##_##format##x2, name##_##format##_two, 0xffffffff, n)
 
-// The usual case, without flags, gets a loop of its own.
+// The usual case, all lanes without flags, gets a loop that vectorises; it is large.
 #define HALF_HANDLER(name, one, mask, n)                                                           \
     FJ_EMU_HANDLER(name)                                                                           \
     {                                                                                              \
         uint32_t *d = fj_emu_r32(w, in->o[0]);                                                     \
         const uint32_t *a = fj_emu_r32(w, in->o[1]), *b = n > 1 ? fj_emu_r32(w, in->o[2]) : a;     \
         const uint32_t *c = n > 2 ? fj_emu_r32(w, in->o[3]) : a;                                   \
-        const int flags = in->flags;                                                               \
-        if (flags == 0)                                                                            \
-            FJ_EMU_EACH(w, d[l] = one(a[l] & mask, b[l] & mask, c[l] & mask, 0));                  \
-        else                                                                                       \
-            FJ_EMU_EACH(w, d[l] = one(a[l] & mask, b[l] & mask, c[l] & mask, flags));              \
+        if (in->flags == 0 && w->exec == FJ_EMU_FULL) {                                            \
+            FJ_EMU_ALL(d[l] = one(a[l] & mask, b[l] & mask, c[l] & mask, 0))                       \
+            return in + 1;                                                                         \
+        }                                                                                          \
+        for (uint32_t left = w->exec; left != 0; left &= left - 1) {                               \
+            const int l = __builtin_ctz(left);                                                     \
+            d[l] = one(a[l] & mask, b[l] & mask, c[l] & mask, in->flags);                          \
+        }                                                                                          \
         return in + 1;                                                                             \
     }
 

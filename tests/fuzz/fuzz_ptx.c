@@ -1,5 +1,6 @@
 // Any bytes as PTX: refused, or decoded and run for a while. Never a crash, never an endless loop.
 #include "base/err.h"
+#include "emu/count.h"
 #include "emu/exec.h"
 #include "emu/memory.h"
 
@@ -11,8 +12,9 @@ static void run(const struct fj_emu_code *code, const struct fj_ptx_entry *entry
                 uint8_t choice)
 {
     uint64_t params[4096] = {memory, memory, memory, memory};
-    struct fj_gpu gpu = {.sm_count = 4};
+    struct fj_gpu gpu = {.sm_count = 4, .regs_per_sm = 65536};
     struct fj_emu_fault fault;
+    struct fj_emu_counts counts = {0};
     if (entry->param_bytes > sizeof(params))
         return;
     const uint32_t ctas = choice & 2 ? 2 : 1;
@@ -27,6 +29,7 @@ static void run(const struct fj_emu_code *code, const struct fj_ptx_entry *entry
         .check = choice & 1,
         .budget = 4096,
         .threads = 1,
+        .counts = choice & 16 ? &counts : NULL,
     };
     fj_emu_execute(code, &launch, &fault);
 }
@@ -35,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint64_t memory;
     struct fj_ptx_module *module;
+    fj_emu_mem_track(true); // what the kernels do to global memory is followed
     if (memory == 0 && fj_emu_mem_alloc(4096, &memory) != FAJIT_OK)
         return 0;
     // The parser gets its bytes without a terminator behind them.
