@@ -256,6 +256,10 @@ static void set_jit(struct fajit_ctx *ctx, const struct fajit_ctx_params *params
     struct fj_jit *jit = &ctx->jit;
     jit->log = (struct fj_log){params->log, params->log_user, params->log_level};
     jit->template_dir = ctx->template_dir;
+    if (jit->template_dir && !fj_file_exists(jit->template_dir))
+        fj_log(&jit->log, FAJIT_LOG_WARN,
+               "template_dir %s does not exist: templates come from the library alone",
+               jit->template_dir);
     jit->dump_dir = ctx->dump_dir;
     jit->nvrtc_path = ctx->nvrtc_path;
     jit->no_compile = params->no_compile;

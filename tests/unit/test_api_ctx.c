@@ -246,6 +246,22 @@ static void test_log_levels(void **state)
     }
 }
 
+// A misspelt directory is no error: it may come to be before a template is wanted.
+static void test_missing_template_dir(void **state)
+{
+    (void)state;
+    struct heard heard = {0};
+    struct fajit_ctx_params params = none("sm_80");
+    struct fajit_ctx *ctx = NULL;
+    params.log = listen;
+    params.log_user = &heard;
+    setenv("FAJIT_TEMPLATE_DIR", "/nowhere/templates", 1);
+    assert_int_equal(fajit_ctx_create(&params, &ctx), FAJIT_OK);
+    fajit_ctx_destroy(&ctx);
+    assert_int_equal(heard.worst, FAJIT_LOG_WARN);
+    assert_non_null(strstr(heard.text, "/nowhere/templates does not exist"));
+}
+
 // --- The caller's CUDA context ----------------------------------------------------------------
 
 static void test_current_context_is_left_as_found(void **state)
@@ -363,6 +379,7 @@ int main(void)
         TEST(test_environment_fills_what_is_zero),
         TEST(test_misspelt_environment),
         TEST(test_log_levels),
+        TEST(test_missing_template_dir),
         TEST(test_current_context_is_left_as_found),
         TEST(test_every_driver_failure),
         TEST(test_every_failed_allocation),
