@@ -1,11 +1,6 @@
 // The pipeline on one screen: fj_jit_kernel and make_kernel, one step per line.
 #include "jit.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/file.h"
 #include "base/thread.h"
 #include "jit_jobs.h"
 #include "jit_steps.h"
@@ -54,31 +49,6 @@ static int fill_slot(struct fj_jit *jit, const struct fj_jit_request *request,
     return FAJIT_OK;
 }
 
-// A kernel that was in memory: one that a job has made was never loaded.
-static int take_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
-                       struct fj_kernel *kernel, bool *ret_hit)
-{
-    *ret_hit = !(jit->jobs && fj_jobs_claim(jit->jobs, &kernel->slot));
-    if (*ret_hit)
-        atomic_fetch_add_explicit(&jit->counters.memory_hits, 1, memory_order_relaxed);
-    return jit->has_device && !request->no_load ? fj_step_load(jit, kernel) : FAJIT_OK;
-}
-
-// While a stream captures, nothing may compile or load, here or in a thread waited for.
-static int find_ready(struct fj_jit *jit, const struct fj_jit_request *request,
-                      const struct fj_key *slot, struct fj_kernel **ret_kernel)
-{
-    struct fj_kernel *kernel = fj_mem_find(jit->mem, slot);
-    if (kernel && (request->no_load || !jit->has_device || fj_kernel_is_loaded(kernel))) {
-        atomic_fetch_add_explicit(&jit->counters.memory_hits, 1, memory_order_relaxed);
-        *ret_kernel = kernel;
-        return FAJIT_OK;
-    }
-    fj_jit_release(jit, kernel);
-    return fj_err(FAJIT_E_CAPTURE, "the stream is capturing and the kernel is not ready: plan it "
-                                   "before the capture begins");
-}
-
 int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
                   struct fj_kernel **ret_kernel, bool *ret_hit)
 {
@@ -86,7 +56,7 @@ int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
     bool busy = false, hit = true;
     int err;
     if (request->capturing) {
-        err = find_ready(jit, request, &slot, ret_kernel);
+        err = fj_step_ready(jit, request, &slot, ret_kernel);
         goto out;
     }
     struct fj_kernel *kernel =
@@ -98,7 +68,7 @@ int fj_jit_kernel(struct fj_jit *jit, const struct fj_jit_request *request,
         err = fill_slot(jit, request, &slot, ret_kernel);
         goto out;
     }
-    err = take_kernel(jit, request, kernel, &hit);
+    err = fj_step_take(jit, request, kernel, &hit);
     if (err)
         fj_jit_release(jit, kernel);
     else
@@ -113,28 +83,4 @@ void fj_jit_release(struct fj_jit *jit, struct fj_kernel *kernel)
 {
     if (kernel)
         fj_kernel_free(jit, fj_mem_release(jit->mem, &kernel->slot));
-}
-
-int fj_jit_render(struct fj_jit *jit, const struct fj_choice *choice, bool watches,
-                  char ret_name[160], struct fj_rendering *ret_rendering)
-{
-    return fj_render_choice(jit, choice, watches, ret_name, ret_rendering);
-}
-
-int fj_jit_ptx(struct fj_jit *jit, const struct fj_kernel *kernel, char **ret_ptx)
-{
-    if (kernel->target.is_ptx) {
-        *ret_ptx = strdup(kernel->image);
-        return *ret_ptx ? FAJIT_OK : fj_err(FAJIT_E_NOMEM, "no memory for the PTX");
-    }
-    struct fj_compiled compiled = {0};
-    struct fj_target target;
-    int err = fj_compile_rendering(jit, &kernel->rendering, kernel->name, &kernel->key, true,
-                                   &target, &compiled);
-    if (err == 0) {
-        *ret_ptx = compiled.image;
-        compiled.image = NULL;
-    }
-    fj_compiled_free(&compiled);
-    return err;
 }

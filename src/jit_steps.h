@@ -7,6 +7,13 @@
 // Key of the in-process table: everything the text bakes in, without rendering it.
 struct fj_key fj_step_slot(const struct fj_jit_request *request);
 
+// What is ready while a stream captures; else FAJIT_E_CAPTURE.
+int fj_step_ready(struct fj_jit *jit, const struct fj_jit_request *request,
+                  const struct fj_key *slot, struct fj_kernel **ret_kernel);
+// Loads a kernel that was in memory, if the request wants it. `ret_hit`: it had served before.
+int fj_step_take(struct fj_jit *jit, const struct fj_jit_request *request, struct fj_kernel *kernel,
+                 bool *ret_hit);
+
 int fj_step_render(struct fj_jit *jit, struct fj_kernel *kernel);
 int fj_step_key(struct fj_jit *jit, struct fj_kernel *kernel);
 // True when the image came from a cache layer.
