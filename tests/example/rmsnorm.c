@@ -15,7 +15,7 @@ struct rmsnorm {
     int rows;
     size_t bytes;    // of X and of Y
     void *X, *W, *Y; // device memory, bf16: (rows, HIDDEN), (HIDDEN), (rows, HIDDEN)
-    uint16_t x[ROWS_MAX][HIDDEN], w[HIDDEN], y[ROWS_MAX][HIDDEN]; // the same in host memory
+    uint16_t x[ROWS_MAX * HIDDEN], w[HIDDEN], y[ROWS_MAX * HIDDEN]; // the same in host memory
 };
 
 // The grid depends on how many rows a CTA of this very kernel takes.
@@ -44,8 +44,8 @@ static int judge(void *user, const struct fajit_kernel *kernel, char *ret_why, s
     for (int sample = 0; sample < 64 && err == 0; sample++) {
         const int row = (int)((int64_t)sample * (r->rows - 1) / 63);
         double sum = 0;
-        fajit_convert_to_f32(FAJIT_BF16, r->x[row], x, HIDDEN);
-        fajit_convert_to_f32(FAJIT_BF16, r->y[row], y, HIDDEN);
+        fajit_convert_to_f32(FAJIT_BF16, &r->x[row * HIDDEN], x, HIDDEN);
+        fajit_convert_to_f32(FAJIT_BF16, &r->y[row * HIDDEN], y, HIDDEN);
         for (int i = 0; i < HIDDEN; i++)
             sum += (double)x[i] * x[i];
         for (int i = 0; i < HIDDEN && err == 0; i++) {
@@ -62,7 +62,7 @@ static int prepare(struct rmsnorm *r)
     r->bytes = (size_t)r->rows * ROW_BYTES;
     for (int i = -HIDDEN; i < HIDDEN * r->rows; i++) {
         float value = (float)rand() / (float)RAND_MAX * 4 - 2;
-        fajit_convert_from_f32(FAJIT_BF16, &value, i < 0 ? &r->w[-i - 1] : &r->x[0][i], 1);
+        fajit_convert_from_f32(FAJIT_BF16, &value, i < 0 ? &r->w[-i - 1] : &r->x[i], 1);
     }
     int err = fajit_ctx_create(NULL, &r->ctx);
     err = err ? err : fajit_mem_alloc(r->ctx, 2 * r->bytes + ROW_BYTES, &r->X);
@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     struct fajit_kernel *kernel = NULL;
     struct fajit_tune_result tuned = {.struct_size = sizeof(tuned)};
     char values[64], why[160] = "";
-    r.rows = argc > 1 && atoi(argv[1]) <= ROWS_MAX ? atoi(argv[1]) : 64;
+    r.rows = argc > 1 && (unsigned)atoi(argv[1]) - 1 < ROWS_MAX ? atoi(argv[1]) : 64;
     int err = prepare(&r);
     snprintf(values, sizeof(values), "dtype=bf16,hidden=%d,sizes=%d", HIDDEN, r.rows);
     struct fajit_kernel_trial trial = {sizeof(trial), launch, judge, &r, r.Y, r.bytes};
