@@ -450,6 +450,35 @@ static void embedded_templates(void **state)
     check_error(fj_template_get(NULL, "no.cu", &tmpl), FAJIT_E_TEMPLATE, names[0]);
 }
 
+// Cuts the next fenced block out of the text.
+static char *next_block(char **text)
+{
+    char *begin = strstr(*text, "\n```\n");
+    char *end = begin ? strstr(begin + 5, "\n```\n") : NULL;
+    assert_non_null(end);
+    end[1] = '\0';
+    *text = end + 4;
+    return begin + 5;
+}
+
+static void the_manuals_example(void **state)
+{
+    (void)state;
+    struct fj_buf manual = {0};
+    assert_int_equal(fj_file_read(TEMPLATE_DIR "/README.md", 1 << 20, &manual), FAJIT_OK);
+    char *text = strstr(manual.data, "\n## Before and after\n");
+    assert_non_null(text);
+    char *before = next_block(&text), *after = next_block(&text);
+    reset();
+    heading = "// Row sums of a score matrix.\n// fajit-inspect render ...\n";
+    fj_params_int(&params, "block_n", 64);
+    fj_params_word(&params, "dtype", "bf16");
+    fj_params_int(&params, "causal", 0);
+    fj_params_word(&params, "kernel_name", "row_sum_bf16__bn64");
+    check_text(before, after);
+    fj_buf_free(&manual);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -472,6 +501,7 @@ int main(void)
         cmocka_unit_test(digests),
         cmocka_unit_test(changed_files_are_read_again),
         cmocka_unit_test(embedded_templates),
+        cmocka_unit_test(the_manuals_example),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
