@@ -291,8 +291,6 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     for (int i = 0; i < kBlockN / 2; ++i)
         sums[i] = 0.0f;
     pin(sums);
-    const uint32 a_first = wgmma_descriptor(smem.a(0) + warpgroup * kPanel, kPanel);
-    const uint32 b_first = wgmma_descriptor(smem.b(0), kPanel);
     int previous = 0;
 #pragma unroll 1
     for (int step = range.begin; step < range.end; ++step) {
@@ -433,14 +431,22 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
             if (range.begin > 0)
                 add_sums(handover, shape, piece, warpgroup, sums);
             //@end
+            // All sums at once: where alpha is 1, as it mostly is, nothing is left to multiply.
+            if (e.alpha != 1.0f) {
+#pragma unroll
+                for (int i = 0; i < kBlockN / 2; ++i)
+                    sums[i] *= e.alpha;
+            }
+            Epilogue end = e;
+            end.alpha = 1.0f;
             //@if tma_store && direct
-            store_tile(smem, c_map, e, out, tile, warpgroup, turn, sums);
+            store_tile(smem, c_map, end, out, tile, warpgroup, turn, sums);
             //@elif tma_store
-            store_tile(smem, c_map, e, tile, warpgroup, turn, sums);
+            store_tile(smem, c_map, end, tile, warpgroup, turn, sums);
             //@elif splitk
-            store_tile(smem, e, out, tile, rank, warpgroup, sums);
+            store_tile(smem, end, out, tile, rank, warpgroup, sums);
             //@else
-            store_tile(e, out, tile, warpgroup, sums);
+            store_tile(end, out, tile, warpgroup, sums);
             //@end
         }
         //@if tma_store

@@ -4,11 +4,10 @@
 
 #include "kernels/kernel.h"
 
-// Sets bm, bn, bk, cluster, clustern and splitk, where they are unset.
+// Sets bm, bn, bk, cluster, clustern, splitk, streamk and swap, where they are unset.
 void fj_gemm_sm90_choose_tile(const struct fj_gpu *gpu, struct fj_choice *choice);
 
-// The class's predict_us. Where tiles are shared out along k (streamk) it predicts as if they were
-// not.
+// The class's predict_us.
 double fj_gemm_sm90_predict_us(const struct fj_choice *choice, const struct fj_gpu *gpu);
 
 #endif

@@ -59,6 +59,9 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
         const int first = min(panel * kPanelRows, kBlockN - kPanelRows);
         const uint32 buffer = smem.c(warpgroup) + turn * kPanel;
         turn ^= 1;
+        if (threadIdx.x % 128 == 0)
+            tma_store_wait_read<1>(); // the panel before the last has left this buffer
+        named_barrier_sync(1 + warpgroup, 128);
 #pragma unroll
         for (int pair = 0; pair < (kBlocks + 1) / 2; ++pair) {
             const int t = min(2 * pair, kBlocks - 2);
@@ -78,8 +81,6 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
             stmatrix_trans_x4(buffer + lane_at + t * (8 * kPanelRow), words);
         }
         fence_proxy_async();
-        if (threadIdx.x % 128 == 0)
-            tma_store_wait_read<0>(); // the other buffer may be filled after the barrier
         named_barrier_sync(1 + warpgroup, 128);
         if (threadIdx.x % 128 == 0) {
             tma_store(c_map, buffer, column0, tile.column0 + first, tile.batch);
@@ -112,6 +113,9 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
     for (int panel = 0; panel < kBlockN / 64; ++panel) {
         const uint32 buffer = smem.c(warpgroup) + turn * kPanel;
         turn ^= 1;
+        if (threadIdx.x % 128 == 0)
+            tma_store_wait_read<1>(); // the panel before the last has left this buffer
+        named_barrier_sync(1 + warpgroup, 128);
 #pragma unroll
         for (int t = 0; t < 8; t += 2) { // pairs of 8 columns
             uint32 words[4];
@@ -130,8 +134,6 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
             stmatrix_x4(buffer + lane_row + ((t + lane / 16) ^ lane % 8) * 16, words);
         }
         fence_proxy_async();
-        if (threadIdx.x % 128 == 0)
-            tma_store_wait_read<0>(); // the other buffer may be filled after the barrier
         named_barrier_sync(1 + warpgroup, 128);
         if (threadIdx.x % 128 == 0) {
             tma_store(c_map, buffer, tile.column0 + 64 * panel, row0, tile.batch);

@@ -705,8 +705,6 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     for (int i = 0; i < kBlockN / 2; ++i)
         sums[i] = 0.0f;
     pin(sums);
-    const uint32 a_first = wgmma_descriptor(smem.a(0) + warpgroup * kPanel, kPanel);
-    const uint32 b_first = wgmma_descriptor(smem.b(0), kPanel);
     int previous = 0;
 #pragma unroll 1
     for (int step = range.begin; step < range.end; ++step) {
@@ -794,6 +792,9 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
         const int first = min(panel * kPanelRows, kBlockN - kPanelRows);
         const uint32 buffer = smem.c(warpgroup) + turn * kPanel;
         turn ^= 1;
+        if (threadIdx.x % 128 == 0)
+            tma_store_wait_read<1>(); // the panel before the last has left this buffer
+        named_barrier_sync(1 + warpgroup, 128);
 #pragma unroll
         for (int pair = 0; pair < (kBlocks + 1) / 2; ++pair) {
             const int t = min(2 * pair, kBlocks - 2);
@@ -808,8 +809,6 @@ __device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &
             stmatrix_trans_x4(buffer + lane_at + t * (8 * kPanelRow), words);
         }
         fence_proxy_async();
-        if (threadIdx.x % 128 == 0)
-            tma_store_wait_read<0>(); // the other buffer may be filled after the barrier
         named_barrier_sync(1 + warpgroup, 128);
         if (threadIdx.x % 128 == 0) {
             tma_store(c_map, buffer, column0, tile.column0 + first, tile.batch);
@@ -878,7 +877,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
             }
             if (range.begin > 0)
                 add_sums(handover, shape, piece, warpgroup, sums);
-            store_tile(smem, c_map, e, out, tile, warpgroup, turn, sums);
+            // All sums at once: where alpha is 1, as it mostly is, nothing is left to multiply.
+            if (e.alpha != 1.0f) {
+#pragma unroll
+                for (int i = 0; i < kBlockN / 2; ++i)
+                    sums[i] *= e.alpha;
+            }
+            Epilogue end = e;
+            end.alpha = 1.0f;
+            store_tile(smem, c_map, end, out, tile, warpgroup, turn, sums);
         }
         if (threadIdx.x % 128 == 0)
             tma_store_wait_read<0>(); // shared memory must outlive the copies from it

@@ -593,8 +593,6 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     for (int i = 0; i < kBlockN / 2; ++i)
         sums[i] = 0.0f;
     pin(sums);
-    const uint32 a_first = wgmma_descriptor(smem.a(0) + warpgroup * kPanel, kPanel);
-    const uint32 b_first = wgmma_descriptor(smem.b(0), kPanel);
     int previous = 0;
 #pragma unroll 1
     for (int step = range.begin; step < range.end; ++step) {
@@ -698,7 +696,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
             const int lead_step = leads ? min(range.begin + kLead, range.end) - 1 : -1;
             multiply_tile(smem, ring, range, warpgroup, lead_step, sums);
             leads = false;
-            store_tile(e, out, tile, warpgroup, sums);
+            // All sums at once: where alpha is 1, as it mostly is, nothing is left to multiply.
+            if (e.alpha != 1.0f) {
+#pragma unroll
+                for (int i = 0; i < kBlockN / 2; ++i)
+                    sums[i] *= e.alpha;
+            }
+            Epilogue end = e;
+            end.alpha = 1.0f;
+            store_tile(end, out, tile, warpgroup, sums);
         }
     }
 }
