@@ -143,8 +143,8 @@ __device__ __forceinline__ void ldmatrix_x4(uint32 (&r)[4], uint32 address)
                  : "memory");
 }
 
-// The transposes of four 8 x 8 tiles. Lane i gives the address of row i % 8 of tile i / 8 as it lies
-// in shared memory (16 bytes, aligned); r[k] gets tile k transposed: rows 2t 2t+1, column g.
+// The transposes of four 8 x 8 tiles. Lane i gives the address of row i % 8 of tile i / 8 as it
+// lies in shared memory (16 bytes, aligned); r[k] gets tile k transposed: rows 2t 2t+1, column g.
 __device__ __forceinline__ void ldmatrix_x4_trans(uint32 (&r)[4], uint32 address)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
