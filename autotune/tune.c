@@ -112,6 +112,8 @@ static void load(struct fj_tune *tune)
     for (int i = 0; i < fj_bundled_count; i++)
         fj_records_parse(&tune->records, fj_bundled_files[i].name, fj_bundled_files[i].text,
                          fj_bundled_files[i].len, log_bad, tune);
+    for (int i = 0; i < tune->records.count; i++)
+        snprintf(tune->records.items[i]->origin, sizeof(tune->records.items[i]->origin), "bundled");
     if (*tune->path && fj_records_load(&tune->records, tune->path, log_bad, tune))
         fj_log(tune->log, FAJIT_LOG_WARN, "tuning records are not used: %s", fj_err_text());
     load_from_host(tune);

@@ -379,6 +379,8 @@ static void open_emulated(struct emulated *e, const char *worker)
 static int count_verdict(void *user, const struct fajit_tune_record *record)
 {
     int *counts = user;
+    if (strcmp(record->origin, "bundled") == 0)
+        return 0;
     counts[0] += strcmp(record->verdict, "trying") == 0 && strstr(record->config, "bm=16");
     counts[1] += strcmp(record->verdict, "fault") == 0 && strstr(record->config, "bm=32");
     counts[2] += (strcmp(record->verdict, "timed") == 0 || strcmp(record->verdict, "best") == 0) &&
