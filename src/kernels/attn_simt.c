@@ -25,13 +25,13 @@ static int check_v1(const struct fj_problem *problem, const struct fj_gpu *gpu)
 // --- Configuration ----------------------------------------------------------------------------
 
 // Default tiles by the larger head dim; the first row that fits the GPU counts. The last row of a
-// head dim fits into 64 KiB.
+// head dim fits into 64 KiB. The first row leaves registers for nothing but what is_plain allows.
 static const struct tile {
     int head_dim; // up to
     int bm, bn, ctas;
 } tiles[] = {
-    {64, 64, 64, 2},  {64, 64, 32, 2},  {64, 64, 32, 1},  {128, 64, 32, 2},
-    {128, 32, 32, 1}, {256, 32, 16, 2}, {256, 16, 16, 1},
+    {64, 128, 64, 2}, {64, 64, 64, 2},  {64, 64, 32, 2},  {64, 64, 32, 1},
+    {128, 64, 32, 2}, {128, 32, 32, 1}, {256, 32, 16, 2}, {256, 16, 16, 1},
 };
 
 static int smem_of(const struct fj_attn *attn, int bm, int bn)
@@ -41,6 +41,12 @@ static int smem_of(const struct fj_attn *attn, int bm, int bn)
     return floats * (int)sizeof(float);
 }
 
+static bool is_plain(const struct fj_attn *attn)
+{
+    return attn->head_dim == 64 && attn->head_dim_v == 64 && !attn->lse && !attn->seqlens_q &&
+           !attn->seqlens_k;
+}
+
 static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, int ctas_max,
                          struct fj_config *config)
 {
@@ -48,7 +54,7 @@ static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, i
     const struct tile *last = tiles + sizeof(tiles) / sizeof(tiles[0]) - 1, *tile = tiles;
     struct fj_config tried = *config;
     for (; tile <= last; tile++) {
-        if (tile->head_dim < head_dim)
+        if (tile->head_dim < head_dim || (tile == tiles && (ctas_max == 1 || !is_plain(attn))))
             continue;
         tried = *config;
         fj_attn_default(&tried, FJ_KNOB_bm, tile->bm);

@@ -183,14 +183,14 @@ static int resident(const struct tile *tile)
     return tile->warps > 4 ? 1 : 2; // CTAs per SM
 }
 
-// A block of fp32 is as long, but is not loaded by ldmatrix; three products of it take as long as
-// the tensor cores need.
+// A block of fp32 is as long, but is not loaded by ldmatrix. With three products the tensor cores
+// are the bound, and converting what a warp loads.
 static int64_t block_time(const struct fj_gemm *gemm, const struct tile *tile, bool alone)
 {
     int64_t time = alone ? tile->alone : tile->pair;
     if (!is_tf32(gemm))
         return time;
-    int64_t products = (int64_t)tile->bm * tile->bn * (alone ? 1 : 2) / 6;
+    int64_t products = (tile->bm * tile->bn + 16 * (tile->bm + tile->bn)) * (alone ? 1 : 2) / 9;
     time += time * 2 / 5;
     return gemm->math == FAJIT_MATH_3XTF32 && products > time ? products : time;
 }
@@ -212,16 +212,17 @@ static int64_t estimate(const struct fj_gemm *gemm, const struct fj_gpu *gpu,
     return time;
 }
 
-// Splits of a tile that take the least time. Large tiles have no registers left for them, and every
-// part should be worth a CTA.
+// Splits of a tile that take the least time. Large tiles have no registers left for them; of many
+// tiles the workspace would be large; and every part should be worth a CTA.
 static int best_splits(const struct fj_gemm *gemm, const struct fj_gpu *gpu,
                        const struct tile *tile)
 {
     struct fj_gemm_sizes s = fj_gemm_sizes(gemm, UNKNOWN_SIZE);
     int64_t blocks = div_up(s.k, is_tf32(gemm) ? 32 : 64);
-    int best = 1;
-    for (int splits = 2; splits <= SPLITS_MAX && tile->bm * tile->bn <= 128 * 128; splits *= 2)
-        if (blocks / splits >= 4 &&
+    int64_t count = div_up(s.m, tile->bm) * div_up(s.n, tile->bn) * s.batch;
+    int best = 1, most = tile->bm * tile->bn <= 128 * 128 ? SPLITS_MAX : 1;
+    for (int splits = 2; splits <= most; splits *= 2)
+        if (blocks / splits >= 4 && count * splits <= 2 * gpu->sm_count &&
             estimate(gemm, gpu, tile, splits) < estimate(gemm, gpu, tile, best))
             best = splits;
     return best;
@@ -258,8 +259,8 @@ static int default_depth(const struct fj_choice *choice, const struct fj_gpu *gp
 {
     struct fj_choice tried = *choice;
     int deep = is_tf32(&choice->problem.gemm) ? 32 : 64;
-    int half_from = choice->problem.gemm.math == FAJIT_MATH_3XTF32 ? 64 * 64 : 128 * 256;
-    if (gpu->cc < 80 || (is_tf32(&choice->problem.gemm) && tile->bm * tile->bn >= half_from))
+    bool large = tile->bm * tile->bn > 128 * 128;
+    if (gpu->cc < 80 || (large && is_tf32(&choice->problem.gemm)))
         return deep / 2;
     FJ_CFG(&tried.config, bm) = (int16_t)tile->bm;
     FJ_CFG(&tried.config, bn) = (int16_t)tile->bn;

@@ -1,9 +1,9 @@
 // Matrix product C = act(alpha A B + beta C + bias), tensor cores through mma.sync.
 //
 //   fajit-inspect render gemm:f32,math=3xtf32,kernel=mma,variant=v2 --arch sm_80 \
-//       --config bm=128,bn=64,bk=16,warps=4,stages=4,splitk=1,group=8,ctas=1
+//       --config bm=128,bn=128,bk=32,warps=8,stages=4,splitk=1,group=8,ctas=1
 //
-// One CTA: 128 threads, 59392 bytes of dynamic shared memory. One K block: 262144 FLOPs, 12288
+// One CTA: 256 threads, 143360 bytes of dynamic shared memory. One K block: 1048576 FLOPs, 32768
 // bytes.
 //
 // C = A B on tensor cores (mma.sync). The warps of a CTA share a tile of C, and each keeps its part
@@ -20,16 +20,16 @@
 // Every element that a warp takes from shared memory serves a whole row or column of its part, so
 // the larger the part, the less shared memory limits the tensor cores.
 
-constexpr int kBlockM = 128;      // rows of C in one tile
-constexpr int kBlockN = 64;       // columns of C in one tile
-constexpr int kBlockK = 16;       // depth of one stage
-constexpr int kStages = 4;        // pairs of an A tile and a B tile in shared memory; 1: sm_75
-constexpr int kWarpsM = 2;        // warps below each other in a tile
-constexpr int kWarpsN = 2;        // warps beside each other in a tile
-constexpr int kGroup = 8;         // rows of tiles that are walked together
-constexpr int kCtas = 1;          // CTAs per SM that the registers must leave room for
-constexpr int kThreads = 128;     // per CTA
-constexpr int kSmemBytes = 59392; // dynamic shared memory of one CTA
+constexpr int kBlockM = 128;       // rows of C in one tile
+constexpr int kBlockN = 128;       // columns of C in one tile
+constexpr int kBlockK = 32;        // depth of one stage
+constexpr int kStages = 4;         // pairs of an A tile and a B tile in shared memory; 1: sm_75
+constexpr int kWarpsM = 2;         // warps below each other in a tile
+constexpr int kWarpsN = 4;         // warps beside each other in a tile
+constexpr int kGroup = 8;          // rows of tiles that are walked together
+constexpr int kCtas = 1;           // CTAs per SM that the registers must leave room for
+constexpr int kThreads = 256;      // per CTA
+constexpr int kSmemBytes = 143360; // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint32 = unsigned int;
@@ -478,7 +478,7 @@ __device__ __forceinline__ void multiply_depth(float (&sums)[kTilesM][kTilesN][4
 
 // clang-format off
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    gemm_mma_f32_nn_3xtf32__bm128_bn64_bk16_warps4_stages4_splitk1_group8_ctas1(
+    gemm_mma_f32_nn_3xtf32__bm128_bn128_bk32_warps8_stages4_splitk1_group8_ctas1(
         const Matrix a,       // (batch, m, k), or transposed
         const Matrix b,       // (batch, k, n), or transposed
         const OutputMatrix c, // (batch, m, n)
