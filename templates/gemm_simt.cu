@@ -193,8 +193,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
         float a_next[kLoadsA];
         float b_next[kLoadsB];
         load_strip<kAlongKA, kBlockM>(a_next, a_data, a.row, tile.row0, shape.m, k_begin, k_end);
-        load_strip<kAlongKB, kBlockN>(b_next, b_data, b.row, tile.column0, shape.n, k_begin,
-                                      k_end);
+        load_strip<kAlongKB, kBlockN>(b_next, b_data, b.row, tile.column0, shape.n, k_begin, k_end);
         int pair = 0;
         for (int k = k_begin; k < k_end; k += kBlockK) {
             float *const a_strip = strips + pair * kStrips;
