@@ -45,6 +45,18 @@ void fj_emu_row_unite(struct fj_emu_check *check, size_t row)
     r->flags = c->flags | FJ_EMU_ROW_WHOLE | (r->flags & FJ_EMU_ROW_READ);
 }
 
+// Says what is wrong with a read: the words before and after the writer's name.
+static bool report_early(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
+                         enum fj_emu_fault_kind kind, uint32_t address, uint16_t writer,
+                         const char *what, const char *then)
+{
+    char who[64];
+    fj_emu_describe_writer(w->cta->unit->check, writer, who, sizeof(who));
+    fj_emu_stop(w, in, lane, kind, "shared address 0x%x %s %s%s",
+                address & FJ_EMU_SHARED_OFFSET_MASK, what, who, then);
+    return true;
+}
+
 bool fj_emu_check_early(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,
                         uint32_t address, uint8_t bytes, bool async_proxy)
 {
@@ -53,35 +65,26 @@ bool fj_emu_check_early(struct fj_emu_warp *w, const struct fj_emu_insn *in, int
     const struct fj_emu_cell cell =
         fj_emu_row_cell(check, fj_emu_row_of(check, address), (int)(address / FJ_EMU_CELL % 4));
     const int self = fj_emu_check_id(w);
-    const uint32_t offset = address & FJ_EMU_SHARED_OFFSET_MASK;
-    char who[64];
     if ((cell.written & bytes) != bytes) {
         fj_emu_stop(w, in, lane, FJ_EMU_FAULT_UNWRITTEN,
-                    "shared address 0x%x is read and nothing has written it", offset);
+                    "shared address 0x%x is read and nothing has written it",
+                    address & FJ_EMU_SHARED_OFFSET_MASK);
         return true;
     }
-    fj_emu_describe_writer(check, cell.writer, who, sizeof(who));
-    if (cell.flags & FJ_EMU_CELL_CP) {
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ASYNC,
-                    "shared address 0x%x is read before cp.async.wait_group of %s", offset, who);
-        return true;
-    }
+    if (cell.flags & FJ_EMU_CELL_CP)
+        return report_early(w, in, lane, FJ_EMU_FAULT_ASYNC, address, cell.writer,
+                            "is read before cp.async.wait_group of", "");
+    if (cell.writer == FJ_EMU_NOBODY)
+        return false;
     const bool unfenced = async_proxy && (cell.flags & FJ_EMU_CELL_GENERIC) &&
-                          cell.writer != FJ_EMU_NOBODY && cell.clock > clocks->fenced[cell.writer];
-    const bool foreign =
-        cell.writer != FJ_EMU_NOBODY && cell.writer != self && ((cell.last & bytes) || unfenced);
-    if (foreign && cell.clock > clocks->seen[cell.writer]) {
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_RACE,
-                    "shared address 0x%x is read while %s writes it: no barrier between", offset,
-                    who);
-        return true;
-    }
-    if (unfenced)
-        fj_emu_stop(w, in, lane, FJ_EMU_FAULT_ASYNC,
-                    "shared address 0x%x was written by %s without fence.proxy.async before the "
-                    "async proxy reads it",
-                    offset, who);
-    return unfenced;
+                          cell.clock > clocks->fenced[cell.writer];
+    const bool foreign = cell.writer != self && ((cell.last & bytes) || unfenced);
+    if (foreign && cell.clock > clocks->seen[cell.writer])
+        return report_early(w, in, lane, FJ_EMU_FAULT_RACE, address, cell.writer, "is read while",
+                            " writes it: no barrier between");
+    return unfenced &&
+           report_early(w, in, lane, FJ_EMU_FAULT_ASYNC, address, cell.writer, "was written by",
+                        " without fence.proxy.async before the async proxy reads it");
 }
 
 bool fj_emu_check_collision(struct fj_emu_warp *w, const struct fj_emu_insn *in, int lane,

@@ -114,6 +114,23 @@ static void test_registers(void **state)
                 32);
 }
 
+// More mbarriers than the checks have clocks for: copies on the last ones have no name.
+static void test_many_mbarriers(void **state)
+{
+    (void)state;
+    strict_good(KERNEL("", "mov.u32 %r1, dyn; add.u32 %r2, %r1, 2560; mov.u32 %r3, 0;\n"
+                           "setp.ne.u32 %p0, %r0, 0; @%p0 bra E;\n"
+                           "L: mbarrier.init.shared.b64 [%r1], 1;\n"
+                           "mbarrier.arrive.expect_tx.shared.b64 _, [%r1], 16;\n"
+                           "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
+                           "[%r2], [%d0], 16, [%r1];\n"
+                           "W: mbarrier.try_wait.parity.shared.b64 %p1, [%r1], 0; @!%p1 bra W;\n"
+                           "ld.shared.u32 %r4, [%r2+4]; add.u32 %r1, %r1, 8;\n"
+                           "add.u32 %r3, %r3, 1; setp.lt.u32 %p1, %r3, 300; @%p1 bra L;\n"
+                           "E: bar.warp.sync -1;"),
+                32);
+}
+
 #define CTAS(order) KERNEL("", "mov.u32 %r1, %ctaid.x; st.global.u32 [%d2], %r1;" order)
 
 static void test_ctas(void **state)
@@ -177,9 +194,9 @@ static void test_register_pool(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts_of_rows), cmocka_unit_test(test_lanes),
-        cmocka_unit_test(test_registers),     cmocka_unit_test(test_ctas),
-        cmocka_unit_test(test_register_pool),
+        cmocka_unit_test(test_parts_of_rows),  cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_registers),      cmocka_unit_test(test_ctas),
+        cmocka_unit_test(test_many_mbarriers), cmocka_unit_test(test_register_pool),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
