@@ -83,25 +83,6 @@ bool fj_attn_smem_fits(const struct fj_gpu *gpu, int smem_bytes, int ctas)
            ctas * (smem_bytes + gpu->smem_reserved_bytes) <= gpu->smem_per_sm_bytes;
 }
 
-void fj_attn_default(struct fj_config *config, enum fj_knob knob, int value)
-{
-    if (config->v[knob] == 0)
-        config->v[knob] = (int16_t)value;
-}
-
-int fj_attn_knobs_check(const struct fj_config *config, const enum fj_knob *allowed)
-{
-    for (unsigned knob = 0; knob < FJ_KNOB_COUNT; knob++) {
-        const enum fj_knob *at = allowed;
-        while (*at != FJ_KNOB_COUNT && *at != knob)
-            at++;
-        if (config->v[knob] != 0 && *at == FJ_KNOB_COUNT)
-            return fj_err(FAJIT_E_INVAL, "it has no knob %s; leave it out",
-                          fj_knob_name((enum fj_knob)knob));
-    }
-    return FAJIT_OK;
-}
-
 int fj_attn_tiles_count(const struct fj_choice *choice, const struct fj_attn_args *args,
                         struct fj_attn_tiles *ret_tiles)
 {
@@ -159,9 +140,52 @@ int64_t fj_attn_grid(const struct fj_choice *choice, const struct fj_gpu *gpu, i
     return stays ? resident : tiles;
 }
 
+int fj_attn_launch_begin(const struct fj_choice *choice, const struct fj_attn_args *args,
+                         struct fj_attn_tiles *ret_tiles, struct fj_launch *ret)
+{
+    fj_launch_init(ret);
+    *ret_tiles = (struct fj_attn_tiles){0};
+    int r = fj_attn_tiles_count(choice, args, ret_tiles);
+    if (r < 0 || ret_tiles->total > 0)
+        return r;
+    return fj_launch_grid(ret, 0, 1, 1);
+}
+
 int fj_attn_launch_finish(const struct fj_choice *choice, int64_t ctas, struct fj_launch *launch)
 {
     launch->block = (unsigned)choice->kernel->threads(choice);
     launch->smem_bytes = (unsigned)choice->kernel->smem_bytes(choice);
     return fj_launch_grid(launch, ctas, 1, 1);
+}
+
+int fj_attn_bind_v1(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                    const void *any_args, struct fj_launch *ret)
+{
+    (void)gpu, (void)ctas_per_sm;
+    const struct fj_attn_args *args = any_args;
+    struct fj_attn_tiles count;
+    int r = fj_attn_launch_begin(choice, args, &count, ret);
+    if (r < 0 || ret->empty)
+        return r;
+    fj_attn_push_tensors(choice, args, ret);
+    fj_launch_push_ptr(ret, args->workspace);
+    fj_attn_push_sizes(args, ret);
+    fj_launch_push_f32(ret, args->scale);
+    return fj_attn_launch_finish(choice, args->q.shape[0] * args->q.shape[1], ret);
+}
+
+size_t fj_attn_no_workspace(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                            const void *args)
+{
+    (void)choice, (void)gpu, (void)args;
+    return 0;
+}
+
+int fj_attn_variant_check(const struct fj_problem *problem, bool v1, const char *v1_name)
+{
+    if (v1 && problem->variant != FAJIT_VARIANT_V1)
+        return fj_err(FAJIT_E_UNSUPPORTED, "it is variant v1 only");
+    if (!v1 && problem->variant == FAJIT_VARIANT_V1)
+        return fj_err(FAJIT_E_UNSUPPORTED, "variant v1 is %s's", v1_name);
+    return FAJIT_OK;
 }

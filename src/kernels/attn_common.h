@@ -15,11 +15,9 @@ void fj_attn_meaning(const struct fj_choice *choice, struct fj_buf *ret_text);
 // `streamed_bytes`: what one CTA reads for one block of bn keys.
 void fj_attn_cost(const struct fj_choice *choice, double streamed_bytes, struct fj_cost *ret_cost);
 
-// Sets a knob that is still unset.
-void fj_attn_default(struct fj_config *config, enum fj_knob knob, int value);
-
-// FAJIT_E_INVAL unless every set knob is among `allowed`, a list that ends in FJ_KNOB_COUNT.
-int fj_attn_knobs_check(const struct fj_config *config, const enum fj_knob *allowed);
+// FAJIT_E_UNSUPPORTED unless the variant asked for is that of a class for v1, or of the class
+// beside it, whose v1 has that name.
+int fj_attn_variant_check(const struct fj_problem *problem, bool v1, const char *v1_name);
 
 int fj_round_up(int value, int step);
 
@@ -34,6 +32,10 @@ struct fj_attn_tiles {
 int fj_attn_tiles_count(const struct fj_choice *choice, const struct fj_attn_args *args,
                         struct fj_attn_tiles *ret_tiles);
 
+// Begins a launch; `empty` when there are no tiles, then it is complete.
+int fj_attn_launch_begin(const struct fj_choice *choice, const struct fj_attn_args *args,
+                         struct fj_attn_tiles *ret_tiles, struct fj_launch *ret_launch);
+
 // Pushes the arguments all templates begin with: pointers and strides of Q, K, V and O, LSE and
 // lengths where the text has them.
 void fj_attn_push_tensors(const struct fj_choice *choice, const struct fj_attn_args *args,
@@ -46,5 +48,11 @@ int fj_attn_launch_finish(const struct fj_choice *choice, int64_t ctas, struct f
 // One CTA per tile, or as many as are resident when the variant is persistent and tiles abound.
 int64_t fj_attn_grid(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
                      int64_t tiles);
+
+// The launch of variant v1, a CTA per head; and no workspace.
+int fj_attn_bind_v1(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
+                    const void *args, struct fj_launch *ret_launch);
+size_t fj_attn_no_workspace(const struct fj_choice *choice, const struct fj_gpu *gpu,
+                            const void *args);
 
 #endif

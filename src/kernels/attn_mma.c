@@ -23,16 +23,14 @@ static int check_common(const struct fj_problem *problem, const struct fj_gpu *g
 
 static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
 {
-    if (problem->variant == FAJIT_VARIANT_V1)
-        return fj_err(FAJIT_E_UNSUPPORTED, "variant v1 is attn_fwd_mma_v1's");
-    return check_common(problem, gpu);
+    int r = fj_attn_variant_check(problem, false, "attn_fwd_mma_v1");
+    return r < 0 ? r : check_common(problem, gpu);
 }
 
 static int check_v1(const struct fj_problem *problem, const struct fj_gpu *gpu)
 {
-    if (problem->variant != FAJIT_VARIANT_V1)
-        return fj_err(FAJIT_E_UNSUPPORTED, "it is variant v1 only");
-    return check_common(problem, gpu);
+    int r = fj_attn_variant_check(problem, true, "attn_fwd_mma_v1");
+    return r < 0 ? r : check_common(problem, gpu);
 }
 
 // --- Configuration ----------------------------------------------------------------------------
@@ -116,15 +114,15 @@ static bool is_suitable(const struct fj_attn *attn, const struct fj_gpu *gpu, bo
 
 static void set_tile(const struct tile *tile, bool v1, struct fj_config *config)
 {
-    fj_attn_default(config, FJ_KNOB_bm, tile->bm);
-    fj_attn_default(config, FJ_KNOB_bn, tile->bn);
+    fj_config_default(config, FJ_KNOB_bm, tile->bm);
+    fj_config_default(config, FJ_KNOB_bn, tile->bn);
     // A warp has at least 16 rows; a bm below that is check_tile's to refuse.
     int warps_max = FJ_CFG(config, bm) < 16 ? 1 : FJ_CFG(config, bm) / 16;
-    fj_attn_default(config, FJ_KNOB_warps, tile->warps < warps_max ? tile->warps : warps_max);
+    fj_config_default(config, FJ_KNOB_warps, tile->warps < warps_max ? tile->warps : warps_max);
     if (!v1)
-        fj_attn_default(config, FJ_KNOB_stages, tile->stages);
-    fj_attn_default(config, FJ_KNOB_qregs, tile->qregs);
-    fj_attn_default(config, FJ_KNOB_ctas, tile->ctas);
+        fj_config_default(config, FJ_KNOB_stages, tile->stages);
+    fj_config_default(config, FJ_KNOB_qregs, tile->qregs);
+    fj_config_default(config, FJ_KNOB_ctas, tile->ctas);
 }
 
 static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, bool v1,
@@ -132,8 +130,8 @@ static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, b
 {
     int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
     struct fj_config tried = *config;
-    fj_attn_default(config, FJ_KNOB_bk, gpu->cc < 80 ? 8 : 16);
-    fj_attn_default(config, FJ_KNOB_lazy, 1);
+    fj_config_default(config, FJ_KNOB_bk, gpu->cc < 80 ? 8 : 16);
+    fj_config_default(config, FJ_KNOB_lazy, 1);
     for (const struct tile *tile = v1 ? tiles_v1 : tiles_v2; tile->head_dim; tile++) {
         if (tile->head_dim < head_dim)
             continue;
@@ -181,7 +179,7 @@ static int check_config(const struct fj_attn *attn, const struct fj_gpu *gpu,
     static const enum fj_knob allowed[] = {FJ_KNOB_bm,     FJ_KNOB_bn,    FJ_KNOB_bk,
                                            FJ_KNOB_warps,  FJ_KNOB_qregs, FJ_KNOB_lazy,
                                            FJ_KNOB_stages, FJ_KNOB_ctas,  FJ_KNOB_COUNT};
-    int r = fj_attn_knobs_check(config, allowed);
+    int r = fj_config_knobs_check(config, allowed);
     if (r == FAJIT_OK)
         r = check_tile(config);
     if (r == FAJIT_OK)
@@ -273,13 +271,6 @@ static void cost(const struct fj_choice *choice, struct fj_cost *ret)
 
 // --- Launch -----------------------------------------------------------------------------------
 
-static size_t no_workspace(const struct fj_choice *choice, const struct fj_gpu *gpu,
-                           const void *args)
-{
-    (void)choice, (void)gpu, (void)args;
-    return 0;
-}
-
 // Heads walked together, see place_tile in templates/lib/tile_order.cuh. Under a causal mask the
 // tiles of one head take different times, so those of several heads are sorted by length, as many
 // as leave their K and V in L2; else the tiles of a head follow each other.
@@ -301,12 +292,9 @@ static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ct
 {
     const struct fj_attn_args *args = any_args;
     struct fj_attn_tiles count;
-    int r = fj_attn_tiles_count(choice, args, &count);
-    if (r < 0)
+    int r = fj_attn_launch_begin(choice, args, &count, ret);
+    if (r < 0 || ret->empty)
         return r;
-    fj_launch_init(ret);
-    if (count.total == 0)
-        return fj_launch_grid(ret, 0, 1, 1);
     fj_attn_push_tensors(choice, args, ret);
     fj_attn_push_sizes(args, ret);
     fj_launch_push_i32(ret, count.per_head);
@@ -329,25 +317,6 @@ static size_t workspace_v1(const struct fj_choice *choice, const struct fj_gpu *
     return (size_t)count.total * tiles * 32 * (columns + 1) * 4 * sizeof(float);
 }
 
-static int bind_v1(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
-                   const void *any_args, struct fj_launch *ret)
-{
-    (void)gpu, (void)ctas_per_sm;
-    const struct fj_attn_args *args = any_args;
-    struct fj_attn_tiles count;
-    int r = fj_attn_tiles_count(choice, args, &count);
-    if (r < 0)
-        return r;
-    fj_launch_init(ret);
-    if (count.total == 0)
-        return fj_launch_grid(ret, 0, 1, 1);
-    fj_attn_push_tensors(choice, args, ret);
-    fj_launch_push_ptr(ret, args->workspace);
-    fj_attn_push_sizes(args, ret);
-    fj_launch_push_f32(ret, args->scale);
-    return fj_attn_launch_finish(choice, args->q.shape[0] * args->q.shape[1], ret);
-}
-
 static void meaning(const struct fj_choice *choice, struct fj_buf *ret)
 {
     fj_attn_meaning(choice, ret);
@@ -368,7 +337,7 @@ const struct fj_kernel_class fj_class_attn_fwd_mma = {
     .threads = threads,
     .smem_bytes = smem_bytes,
     .cost = cost,
-    .workspace_bytes = no_workspace,
+    .workspace_bytes = fj_attn_no_workspace,
     .bind = bind,
 };
 
@@ -387,5 +356,5 @@ const struct fj_kernel_class fj_class_attn_fwd_mma_v1 = {
     .smem_bytes = smem_bytes,
     .cost = cost,
     .workspace_bytes = workspace_v1,
-    .bind = bind_v1,
+    .bind = fj_attn_bind_v1,
 };

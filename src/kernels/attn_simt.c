@@ -9,17 +9,13 @@
 static int check(const struct fj_problem *problem, const struct fj_gpu *gpu)
 {
     (void)gpu;
-    if (problem->variant == FAJIT_VARIANT_V1)
-        return fj_err(FAJIT_E_UNSUPPORTED, "variant v1 is attn_fwd_simt_v1's");
-    return FAJIT_OK;
+    return fj_attn_variant_check(problem, false, "attn_fwd_simt_v1");
 }
 
 static int check_v1(const struct fj_problem *problem, const struct fj_gpu *gpu)
 {
     (void)gpu;
-    if (problem->variant != FAJIT_VARIANT_V1)
-        return fj_err(FAJIT_E_UNSUPPORTED, "it is variant v1 only");
-    return FAJIT_OK;
+    return fj_attn_variant_check(problem, true, "attn_fwd_simt_v1");
 }
 
 // --- Configuration ----------------------------------------------------------------------------
@@ -57,9 +53,9 @@ static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, i
         if (tile->head_dim < head_dim || (tile == tiles && (ctas_max == 1 || !is_plain(attn))))
             continue;
         tried = *config;
-        fj_attn_default(&tried, FJ_KNOB_bm, tile->bm);
-        fj_attn_default(&tried, FJ_KNOB_bn, tile->bn);
-        fj_attn_default(&tried, FJ_KNOB_ctas, tile->ctas < ctas_max ? tile->ctas : ctas_max);
+        fj_config_default(&tried, FJ_KNOB_bm, tile->bm);
+        fj_config_default(&tried, FJ_KNOB_bn, tile->bn);
+        fj_config_default(&tried, FJ_KNOB_ctas, tile->ctas < ctas_max ? tile->ctas : ctas_max);
         int smem = smem_of(attn, FJ_CFG(&tried, bm), FJ_CFG(&tried, bn));
         if (fj_attn_smem_fits(gpu, smem, FJ_CFG(&tried, ctas)))
             break;
@@ -71,7 +67,7 @@ static int check_config(const struct fj_config *config)
 {
     static const enum fj_knob allowed[] = {FJ_KNOB_bm, FJ_KNOB_bn, FJ_KNOB_ctas, FJ_KNOB_COUNT};
     int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), ctas = FJ_CFG(config, ctas);
-    int r = fj_attn_knobs_check(config, allowed);
+    int r = fj_config_knobs_check(config, allowed);
     if (r < 0)
         return r;
     if (bm % 16 != 0 || bm > BLOCK_MAX)
@@ -129,24 +125,14 @@ static void cost(const struct fj_choice *choice, struct fj_cost *ret)
 
 // --- Launch -----------------------------------------------------------------------------------
 
-static size_t no_workspace(const struct fj_choice *choice, const struct fj_gpu *gpu,
-                           const void *args)
-{
-    (void)choice, (void)gpu, (void)args;
-    return 0;
-}
-
 static int bind(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
                 const void *any_args, struct fj_launch *ret)
 {
     const struct fj_attn_args *args = any_args;
     struct fj_attn_tiles count;
-    int r = fj_attn_tiles_count(choice, args, &count);
-    if (r < 0)
+    int r = fj_attn_launch_begin(choice, args, &count, ret);
+    if (r < 0 || ret->empty)
         return r;
-    fj_launch_init(ret);
-    if (count.total == 0)
-        return fj_launch_grid(ret, 0, 1, 1);
     fj_attn_push_tensors(choice, args, ret);
     fj_attn_push_sizes(args, ret);
     fj_launch_push_i32(ret, count.per_head);
@@ -169,25 +155,6 @@ static size_t workspace_v1(const struct fj_choice *choice, const struct fj_gpu *
     return (size_t)count.total * rows * (columns + 2) * THREADS * sizeof(float);
 }
 
-static int bind_v1(const struct fj_choice *choice, const struct fj_gpu *gpu, int ctas_per_sm,
-                   const void *any_args, struct fj_launch *ret)
-{
-    (void)gpu, (void)ctas_per_sm;
-    const struct fj_attn_args *args = any_args;
-    struct fj_attn_tiles count;
-    int r = fj_attn_tiles_count(choice, args, &count);
-    if (r < 0)
-        return r;
-    fj_launch_init(ret);
-    if (count.total == 0)
-        return fj_launch_grid(ret, 0, 1, 1);
-    fj_attn_push_tensors(choice, args, ret);
-    fj_launch_push_ptr(ret, args->workspace);
-    fj_attn_push_sizes(args, ret);
-    fj_launch_push_f32(ret, args->scale);
-    return fj_attn_launch_finish(choice, args->q.shape[0] * args->q.shape[1], ret);
-}
-
 const struct fj_kernel_class fj_class_attn_fwd_simt = {
     .name = "attn_fwd_simt",
     .template_name = "attn_fwd_simt.cu",
@@ -201,7 +168,7 @@ const struct fj_kernel_class fj_class_attn_fwd_simt = {
     .threads = threads,
     .smem_bytes = smem_bytes,
     .cost = cost,
-    .workspace_bytes = no_workspace,
+    .workspace_bytes = fj_attn_no_workspace,
     .bind = bind,
 };
 
@@ -220,5 +187,5 @@ const struct fj_kernel_class fj_class_attn_fwd_simt_v1 = {
     .smem_bytes = smem_bytes,
     .cost = cost,
     .workspace_bytes = workspace_v1,
-    .bind = bind_v1,
+    .bind = fj_attn_bind_v1,
 };

@@ -103,19 +103,19 @@ static void set_defaults(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
     const struct fj_attn *attn = &choice->problem.attn;
     struct fj_config *config = &choice->config;
-    fj_attn_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? group_of(attn) : 1);
+    fj_config_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? group_of(attn) : 1);
     int64_t rows = or_any(attn->seq_q, 8192) * FJ_CFG(config, packgqa);
     const struct tile *tile = default_tile(attn, rows);
-    fj_attn_default(config, FJ_KNOB_bm, tile->bm);
-    fj_attn_default(config, FJ_KNOB_bn, tile->bn);
-    fj_attn_default(config, FJ_KNOB_ctas, FJ_CFG(config, bm) == tile->bm ? tile->ctas : 1);
+    fj_config_default(config, FJ_KNOB_bm, tile->bm);
+    fj_config_default(config, FJ_KNOB_bn, tile->bn);
+    fj_config_default(config, FJ_KNOB_ctas, FJ_CFG(config, bm) == tile->bm ? tile->ctas : 1);
     set_stages(gpu, tile->stages, choice);
-    fj_attn_default(config, FJ_KNOB_pingpong,
-                    FJ_CFG(config, bm) > FJ_WARPGROUP_ROWS ? tile->pingpong : 2);
-    fj_attn_default(config, FJ_KNOB_overlap, 1);
-    fj_attn_default(config, FJ_KNOB_lazy, 1);
-    fj_attn_default(config, FJ_KNOB_rescale, tile->rescale);
-    fj_attn_default(config, FJ_KNOB_cluster, 1);
+    fj_config_default(config, FJ_KNOB_pingpong,
+                      FJ_CFG(config, bm) > FJ_WARPGROUP_ROWS ? tile->pingpong : 2);
+    fj_config_default(config, FJ_KNOB_overlap, 1);
+    fj_config_default(config, FJ_KNOB_lazy, 1);
+    fj_config_default(config, FJ_KNOB_rescale, tile->rescale);
+    fj_config_default(config, FJ_KNOB_cluster, 1);
 }
 
 static int check_tile(const struct fj_config *config)
@@ -177,7 +177,7 @@ int fj_attn_sm90_configure(const struct fj_gpu *gpu, struct fj_choice *choice)
     struct fj_config *config = &choice->config;
     if (problem->variant == FAJIT_VARIANT_AUTO)
         problem->variant = FAJIT_VARIANT_PERSISTENT;
-    int r = fj_attn_knobs_check(config, allowed);
+    int r = fj_config_knobs_check(config, allowed);
     if (r == FAJIT_OK)
         r = check_packing(group_of(&problem->attn), FJ_CFG(config, packgqa));
     if (r < 0)

@@ -113,3 +113,22 @@ int fj_config_parse(const char *text, struct fj_config *ret_config)
     *ret_config = config;
     return FAJIT_OK;
 }
+
+int fj_config_knobs_check(const struct fj_config *config, const enum fj_knob *allowed)
+{
+    for (unsigned knob = 0; knob < FJ_KNOB_COUNT; knob++) {
+        const enum fj_knob *at = allowed;
+        while (*at != FJ_KNOB_COUNT && *at != knob)
+            at++;
+        if (config->v[knob] != 0 && *at == FJ_KNOB_COUNT)
+            return fj_err(FAJIT_E_INVAL, "it has no knob %s; leave it out",
+                          fj_knob_name((enum fj_knob)knob));
+    }
+    return FAJIT_OK;
+}
+
+void fj_config_default(struct fj_config *config, enum fj_knob knob, int value)
+{
+    if (config->v[knob] == 0)
+        config->v[knob] = (int16_t)value;
+}

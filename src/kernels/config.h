@@ -30,4 +30,9 @@ void fj_config_symbol(const struct fj_config *config, struct fj_buf *ret_text);
 // Knobs in any order; FAJIT_E_INVAL names an unknown or repeated knob, or a value out of range.
 int fj_config_parse(const char *text, struct fj_config *ret_config);
 
+// FAJIT_E_INVAL unless every set knob is among `allowed`, a list that ends in FJ_KNOB_COUNT.
+int fj_config_knobs_check(const struct fj_config *config, const enum fj_knob *allowed);
+// Sets a knob that is still unset.
+void fj_config_default(struct fj_config *config, enum fj_knob knob, int value);
+
 #endif

@@ -30,25 +30,6 @@ int fj_gemm_tile_given(const struct fj_config *config, bool *ret_given)
                   "chosen");
 }
 
-int fj_gemm_knobs_check(const struct fj_config *config, const enum fj_knob *allowed)
-{
-    for (unsigned knob = 0; knob < FJ_KNOB_COUNT; knob++) {
-        const enum fj_knob *at = allowed;
-        while (*at != FJ_KNOB_COUNT && *at != knob)
-            at++;
-        if (config->v[knob] != 0 && *at == FJ_KNOB_COUNT)
-            return fj_err(FAJIT_E_INVAL, "it has no knob %s; leave it out",
-                          fj_knob_name((enum fj_knob)knob));
-    }
-    return FAJIT_OK;
-}
-
-void fj_gemm_default(struct fj_config *config, enum fj_knob knob, int value)
-{
-    if (config->v[knob] == 0)
-        config->v[knob] = (int16_t)value;
-}
-
 struct fj_gemm_sizes fj_gemm_sizes(const struct fj_gemm *gemm, int64_t unknown)
 {
     return (struct fj_gemm_sizes){

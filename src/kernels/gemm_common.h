@@ -8,12 +8,6 @@
 // which.
 int fj_gemm_tile_given(const struct fj_config *config, bool *ret_given);
 
-// FAJIT_E_INVAL unless every set knob is among `allowed`, a list that ends in FJ_KNOB_COUNT.
-int fj_gemm_knobs_check(const struct fj_config *config, const enum fj_knob *allowed);
-
-// Sets a knob that is still unset.
-void fj_gemm_default(struct fj_config *config, enum fj_knob knob, int value);
-
 // Sizes of the problem; unknown ones become `unknown`, an unknown batch 1.
 struct fj_gemm_sizes {
     int64_t batch, m, n, k;

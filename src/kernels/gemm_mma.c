@@ -300,29 +300,29 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
                                            FJ_KNOB_group, FJ_KNOB_ctas,   FJ_KNOB_COUNT};
     struct fj_config *config = &choice->config;
     bool given;
-    int r = fj_gemm_knobs_check(config, allowed);
+    int r = fj_config_knobs_check(config, allowed);
     if (r == FAJIT_OK)
         r = fj_gemm_tile_given(config, &given);
     if (r < 0)
         return r;
     const struct tile *tile = default_tile(&choice->problem.gemm, gpu);
     if (!given) {
-        fj_gemm_default(config, FJ_KNOB_bk, default_depth(choice, gpu, tile));
-        fj_gemm_default(config, FJ_KNOB_bm, tile->bm);
-        fj_gemm_default(config, FJ_KNOB_bn, tile->bn);
-        fj_gemm_default(config, FJ_KNOB_warps, tile->warps);
-        fj_gemm_default(config, FJ_KNOB_splitk, best_splits(&choice->problem.gemm, gpu, tile));
+        fj_config_default(config, FJ_KNOB_bk, default_depth(choice, gpu, tile));
+        fj_config_default(config, FJ_KNOB_bm, tile->bm);
+        fj_config_default(config, FJ_KNOB_bn, tile->bn);
+        fj_config_default(config, FJ_KNOB_warps, tile->warps);
+        fj_config_default(config, FJ_KNOB_splitk, best_splits(&choice->problem.gemm, gpu, tile));
     }
     int area = FJ_CFG(config, bm) * FJ_CFG(config, bn);
-    fj_gemm_default(config, FJ_KNOB_warps, area > 128 * 128 ? 8 : 4);
-    fj_gemm_default(config, FJ_KNOB_group,
-                    FJ_CFG(config, bm) < 128 ? 1024 / FJ_CFG(config, bm) : 8);
+    fj_config_default(config, FJ_KNOB_warps, area > 128 * 128 ? 8 : 4);
+    fj_config_default(config, FJ_KNOB_group,
+                      FJ_CFG(config, bm) < 128 ? 1024 / FJ_CFG(config, bm) : 8);
     r = check_tile(choice);
     if (r < 0)
         return r;
-    fj_gemm_default(config, FJ_KNOB_stages, default_stages(choice, gpu));
-    fj_gemm_default(config, FJ_KNOB_splitk, default_splits(choice, gpu));
-    fj_gemm_default(config, FJ_KNOB_ctas, 1);
+    fj_config_default(config, FJ_KNOB_stages, default_stages(choice, gpu));
+    fj_config_default(config, FJ_KNOB_splitk, default_splits(choice, gpu));
+    fj_config_default(config, FJ_KNOB_ctas, 1);
     if (choice->problem.variant == FAJIT_VARIANT_AUTO)
         choice->problem.variant = FAJIT_VARIANT_V2;
     return check_config(choice, gpu);

@@ -79,18 +79,18 @@ static int configure(const struct fj_gpu *gpu, struct fj_choice *choice)
                                            FJ_KNOB_splitk, FJ_KNOB_group, FJ_KNOB_COUNT};
     struct fj_config *config = &choice->config;
     bool given;
-    int r = fj_gemm_knobs_check(config, allowed);
+    int r = fj_config_knobs_check(config, allowed);
     if (r == FAJIT_OK)
         r = fj_gemm_tile_given(config, &given);
     if (r < 0)
         return r;
     int block = default_block(&choice->problem.gemm, gpu);
-    fj_gemm_default(config, FJ_KNOB_bm, block);
-    fj_gemm_default(config, FJ_KNOB_bn, block);
+    fj_config_default(config, FJ_KNOB_bm, block);
+    fj_config_default(config, FJ_KNOB_bn, block);
     // Elements on their way take block_k * block / threads registers.
-    fj_gemm_default(config, FJ_KNOB_bk, FJ_CFG(config, bm) > 64 ? 16 : 8);
-    fj_gemm_default(config, FJ_KNOB_group, 8);
-    fj_gemm_default(config, FJ_KNOB_splitk, default_splits(choice, gpu));
+    fj_config_default(config, FJ_KNOB_bk, FJ_CFG(config, bm) > 64 ? 16 : 8);
+    fj_config_default(config, FJ_KNOB_group, 8);
+    fj_config_default(config, FJ_KNOB_splitk, default_splits(choice, gpu));
     if (choice->problem.variant == FAJIT_VARIANT_AUTO)
         choice->problem.variant = FAJIT_VARIANT_V2;
     return check_tile(choice);

@@ -229,11 +229,11 @@ static void set_defaults(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
     struct fj_config *config = &choice->config;
     struct fj_choice computed = fj_gemm_sm90_computed(choice);
-    fj_gemm_default(config, FJ_KNOB_group, default_group(&computed));
-    fj_gemm_default(config, FJ_KNOB_stages, stages_that_fit(&computed, gpu));
+    fj_config_default(config, FJ_KNOB_group, default_group(&computed));
+    fj_config_default(config, FJ_KNOB_stages, stages_that_fit(&computed, gpu));
     choose_variant(gpu, choice);
     computed.problem.variant = choice->problem.variant;
-    fj_gemm_default(config, FJ_KNOB_pingpong, default_pingpong(&computed));
+    fj_config_default(config, FJ_KNOB_pingpong, default_pingpong(&computed));
 }
 
 static int take_tile(const struct fj_gpu *gpu, struct fj_choice *choice)
@@ -245,11 +245,11 @@ static int take_tile(const struct fj_gpu *gpu, struct fj_choice *choice)
         return r;
     if (!given)
         fj_gemm_sm90_choose_tile(gpu, choice);
-    fj_gemm_default(config, FJ_KNOB_swap, default_swap(config));
-    fj_gemm_default(config, FJ_KNOB_cluster, 1);
-    fj_gemm_default(config, FJ_KNOB_clustern, 1);
-    fj_gemm_default(config, FJ_KNOB_splitk, 1);
-    fj_gemm_default(config, FJ_KNOB_streamk, 2);
+    fj_config_default(config, FJ_KNOB_swap, default_swap(config));
+    fj_config_default(config, FJ_KNOB_cluster, 1);
+    fj_config_default(config, FJ_KNOB_clustern, 1);
+    fj_config_default(config, FJ_KNOB_splitk, 1);
+    fj_config_default(config, FJ_KNOB_streamk, 2);
     struct fj_choice computed = fj_gemm_sm90_computed(choice);
     bool swapped = is_swapped(choice);
     return check_tile(&computed, swapped ? "bn" : "bm", swapped ? "bm" : "bn");
@@ -261,7 +261,7 @@ int fj_gemm_sm90_configure(const struct fj_gpu *gpu, struct fj_choice *choice)
                                            FJ_KNOB_stages, FJ_KNOB_cluster,  FJ_KNOB_clustern,
                                            FJ_KNOB_splitk, FJ_KNOB_streamk,  FJ_KNOB_swap,
                                            FJ_KNOB_group,  FJ_KNOB_pingpong, FJ_KNOB_COUNT};
-    int r = fj_gemm_knobs_check(&choice->config, allowed);
+    int r = fj_config_knobs_check(&choice->config, allowed);
     if (r == FAJIT_OK)
         r = take_tile(gpu, choice);
     if (r < 0)

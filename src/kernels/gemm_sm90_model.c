@@ -260,14 +260,14 @@ void fj_gemm_sm90_choose_tile(const struct fj_gpu *gpu, struct fj_choice *choice
     }
     if (s.least == 0) // what is fixed fits no candidate: the rules will say why, if they refuse it
         s.best = (struct candidate){128, 128, 1, 1, 1, false};
-    fj_gemm_default(config, FJ_KNOB_bm, s.best_swapped ? s.best.bn : s.best.bm);
-    fj_gemm_default(config, FJ_KNOB_bn, s.best_swapped ? s.best.bm : s.best.bn);
-    fj_gemm_default(config, FJ_KNOB_bk, BLOCK_K);
-    fj_gemm_default(config, FJ_KNOB_cluster, s.best_swapped ? s.best.clustern : s.best.cluster);
-    fj_gemm_default(config, FJ_KNOB_clustern, s.best_swapped ? s.best.cluster : s.best.clustern);
-    fj_gemm_default(config, FJ_KNOB_splitk, s.best.splitk);
-    fj_gemm_default(config, FJ_KNOB_streamk, s.best.streamk ? 1 : 2);
-    fj_gemm_default(config, FJ_KNOB_swap, s.best_swapped ? 1 : 2);
+    fj_config_default(config, FJ_KNOB_bm, s.best_swapped ? s.best.bn : s.best.bm);
+    fj_config_default(config, FJ_KNOB_bn, s.best_swapped ? s.best.bm : s.best.bn);
+    fj_config_default(config, FJ_KNOB_bk, BLOCK_K);
+    fj_config_default(config, FJ_KNOB_cluster, s.best_swapped ? s.best.clustern : s.best.cluster);
+    fj_config_default(config, FJ_KNOB_clustern, s.best_swapped ? s.best.cluster : s.best.clustern);
+    fj_config_default(config, FJ_KNOB_splitk, s.best.splitk);
+    fj_config_default(config, FJ_KNOB_streamk, s.best.streamk ? 1 : 2);
+    fj_config_default(config, FJ_KNOB_swap, s.best_swapped ? 1 : 2);
 }
 
 double fj_gemm_sm90_predict_us(const struct fj_choice *choice, const struct fj_gpu *gpu)
