@@ -8,7 +8,6 @@
 
 #define MAX_CANDIDATES 24
 #define EXHAUSTIVE_MAX 4096
-#define WAVES_MAX 5
 
 static bool same(const struct fj_custom_run *t, const int64_t *a, const int64_t *b)
 {
@@ -177,8 +176,10 @@ static int run_wave(struct fj_custom_run *t, struct fj_custom_result *result)
 static int run(struct fj_custom_run *t, struct fj_custom_result *result)
 {
     int64_t centre[FJ_CUSTOM_KNOBS_MAX];
+    // A wave moves one knob: each may move twice, and one wave more sees that nothing is better.
+    const int waves = 2 * t->base->knob_count + 1;
     memcpy(centre, t->first, sizeof(centre));
-    for (int wave = 0; wave < WAVES_MAX; wave++) {
+    for (int wave = 0; wave < waves; wave++) {
         int err = make_wave(t, centre);
         if (err == 0 && (wave == 0 || t->count > 1))
             err = run_wave(t, result);

@@ -90,7 +90,8 @@ static int tune(struct host *host, const char *values, bool force, struct fajit_
 {
     const struct fajit_kernel_trial trial = trial_of(host);
     struct fajit_kernel_params params = with(values);
-    const struct fajit_tune_params how = {.struct_size = sizeof(how), .force = force, .jobs = 1};
+    const struct fajit_tune_params how = {
+        .struct_size = sizeof(how), .force = force, .jobs = 1, .budget_s = 600};
     params.trial = &trial;
     *result = (struct fajit_tune_result){.struct_size = sizeof(*result)};
     return fajit_kernel_tune(host->w->ctx, "scale", &params, &how, result);
@@ -401,7 +402,7 @@ static void test_large_space(void **state)
                                              .user = &launches};
     struct fajit_kernel_params params = with("threads=32");
     const struct fajit_tune_params how = {
-        .struct_size = sizeof(how), .max_candidates = 60, .jobs = 1};
+        .struct_size = sizeof(how), .max_candidates = 60, .budget_s = 600, .jobs = 1};
     struct fajit_tune_result result = {.struct_size = sizeof(result)};
     params.trial = &trial;
     if (fajit_kernel_tune(w->ctx, "large", &params, &how, &result))
