@@ -43,6 +43,12 @@ for name in fajit-inspect fajit-tune fajit-bench; do
     expect 2 '' "usage: $name" "$tool" --no-such-option
     expect 2 '' "unknown command 'nonsense'" "$tool" nonsense attn:f32,d64
     expect 2 '' "unknown command 'nonsense'" "$tool" nonsense
+    case $name in
+    fajit-inspect) without=render ;;
+    fajit-tune) without=doctor ;;
+    *) without=tour ;;
+    esac
+    expect 2 '' "$without has no --json" "$tool" $without attn:f32,d64 --json
 done
 
 inspect=$build/tools/fajit-inspect
@@ -73,6 +79,10 @@ bench=$build/tools/fajit-bench
 expect 1 '' "leaves 'b' open" "$bench" verify attn:f32,d64 --device emu
 if "$tune" doctor | grep -q '^  in use: /'; then # executing a kernel takes NVRTC
     expect 0 'us .* of the CPU' '' "$bench" run attn:f32,b1,h1,q16,k16,d8 --device emu --repeats 2 \
+        --cache-dir "$dir/cache"
+    expect 0 '"ok":true' '' "$bench" verify attn:f32,b1,h1,q16,k16,d8 --device emu --json \
+        --cache-dir "$dir/cache"
+    expect 0 '^{"kernel":.*"registers":[1-9]' '' "$inspect" info attn:f32,d8 --arch sm_80 --json \
         --cache-dir "$dir/cache"
     expect 0 '"emulated":true' '' "$bench" run attn:f32,b1,h1,q16,k16,d8 --device emu --repeats 2 \
         --cache-dir "$dir/cache" --json

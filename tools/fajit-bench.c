@@ -102,11 +102,37 @@ static void repeat_line(const struct bench_options *options, const char *text)
            tool->device ? tool->device : "", options->cases.full ? " --full" : "");
 }
 
+static void verify_json(const char *text, struct fcase *c, const struct bench_options *options,
+                        const struct case_result *result)
+{
+    char seed[24]; // 64 bits are too many for a number of JSON
+    snprintf(seed, sizeof(seed), "%" PRIu64, options->cases.seed);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "problem", text);
+    cJSON_AddStringToObject(json, "kernel", fajit_plan_name(c->plan));
+    cJSON_AddBoolToObject(json, "ok", result->ok);
+    cJSON_AddNumberToObject(json, "error", result->max_error);
+    cJSON_AddNumberToObject(json, "allowed", result->bound);
+    cJSON_AddNumberToObject(json, "plain_error", result->plain_error);
+    cJSON_AddNumberToObject(json, "elements", (double)result->checked);
+    cJSON_AddStringToObject(json, "seed", seed);
+    if (!result->ok)
+        cJSON_AddStringToObject(json, "message", result->message);
+    char *line = cJSON_PrintUnformatted(json);
+    puts(line ? line : "{}");
+    free(line);
+    cJSON_Delete(json);
+}
+
 static int run_verify(struct fcase *c, const struct bench_options *options, const char *text)
 {
     struct case_result result;
     if (case_check(c, &result))
         return tool_fail(text);
+    if (options->tool.json) {
+        verify_json(text, c, options, &result);
+        return !result.ok;
+    }
     printf("%s  error %.3g (allowed %.3g; plain low precision %.3g), %" PRId64
            " elements, seed %" PRIu64 "  %s\n",
            result.ok ? "ok  " : "FAIL", result.max_error, result.bound, result.plain_error,
@@ -158,10 +184,11 @@ static int run_tour(struct fcase *c, const struct bench_options *options, const 
 struct command {
     const char *name;
     int (*run)(struct fcase *c, const struct bench_options *options, const char *text);
+    bool json; // takes --json
 };
 
 static const struct command commands[] = {
-    {"run", run_time}, {"verify", run_verify}, {"tour", run_tour}};
+    {"run", run_time, true}, {"verify", run_verify, true}, {"tour", run_tour, false}};
 
 static const struct command *find_command(const char *name)
 {
@@ -276,6 +303,10 @@ int main(int argc, char **argv)
     const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;
     if (!command || optind + 1 == argc)
         return tool_usage(usage);
+    if (options.tool.json && !command->json) {
+        fprintf(stderr, "fajit-bench: %s has no --json\n", command->name);
+        return 2;
+    }
 
     struct fajit_ctx *ctx = NULL;
     if (tool_context(&options.tool, &ctx))

@@ -79,63 +79,21 @@ static int show_image(const struct inspect_subject *s)
     return 1;
 }
 
-static void print_cost(const struct fajit_plan_info *info)
-{
-    char text[32];
-    printf("per block     %.3g MFLOP, %s, %.3g k exponentials (one CTA, one KV or k block)\n",
-           info->block_flops / 1e6, tool_bytes(info->block_bytes, text), info->block_exps / 1e3);
-    if (info->flops <= 0) {
-        printf("whole problem unknown: the problem text leaves a size open\n");
-        return;
-    }
-    printf("whole problem %.4g GFLOP, least traffic %s, %.4g M exponentials, %.0f FLOP per byte\n",
-           info->flops / 1e9, tool_bytes(info->bytes, text), info->exps / 1e6,
-           info->flops / info->bytes);
-}
-
-static int show_info(const struct inspect_subject *s)
-{
-    static const char *const families[] = {"auto", "simt", "mma", "sm90"};
-    static const char *const variants[] = {"auto", "v1", "v2", "persistent"};
-    struct fajit_plan_info info = {.struct_size = sizeof(info)};
-    char text[32];
-    if (s->kernel ? fajit_kernel_info(s->kernel, &info) : fajit_plan_info(s->plan, &info))
-        return tool_fail(NULL);
-    printf("kernel        %s\n", inspect_name(s));
-    if (s->kernel)
-        printf("template      %s\n", info.template_name);
-    else
-        printf("template      %s, family %s, variant %s\n", info.template_name,
-               families[info.family], variants[info.variant]);
-    printf("configuration %s%s(%s)\n", info.config, *info.config ? " " : "", info.config_from);
-    printf("target        %s, key %s\n", info.arch, info.key);
-    printf("threads       %d per CTA\n", info.threads);
-    if (info.registers >= 0)
-        printf("registers     %d per thread, %d bytes spilled\n", info.registers, info.spill_bytes);
-    printf("shared memory %s per CTA\n", tool_bytes(info.smem_bytes, text));
-    if (info.ctas_per_sm > 0)
-        printf("occupancy     %d CTAs per SM\n", info.ctas_per_sm);
-    printf("image         %s, %s%s\n", tool_bytes((double)info.image_bytes, text),
-           info.origin == FAJIT_FROM_COMPILE ? "" : "from ", tool_origin(info.origin));
-    if (s->plan)
-        print_cost(&info);
-    tool_print_times(&info);
-    return 0;
-}
-
 struct command {
     const char *name;
     int (*show)(const struct inspect_subject *subject);
     // Or, for those that launch on the emulated device:
     int (*run_case)(const struct inspect_options *options, struct fajit_ctx *ctx,
                     const struct fajit_problem *problem, const char *text);
+    bool json; // takes --json
 };
 
 // Neither: render, which compiles nothing.
 static const struct command commands[] = {
-    {"render", NULL, NULL},          {"ptx", show_ptx, NULL},      {"image", show_image, NULL},
-    {"info", show_info, NULL},       {"sass", inspect_sass, NULL}, {"trace", NULL, inspect_trace},
-    {"counts", NULL, inspect_counts}};
+    {"render", NULL, NULL, false},         {"ptx", show_ptx, NULL, false},
+    {"image", show_image, NULL, false},    {"info", inspect_info, NULL, true},
+    {"sass", inspect_sass, NULL, false},   {"trace", NULL, inspect_trace, false},
+    {"counts", NULL, inspect_counts, true}};
 
 static const struct command *find_command(const char *name)
 {
@@ -149,7 +107,7 @@ static const struct command *find_command(const char *name)
 static int run_command(const struct command *command, const struct inspect_options *options,
                        struct fajit_ctx *ctx, const struct fajit_problem *problem, const char *text)
 {
-    struct inspect_subject subject = {NULL, NULL};
+    struct inspect_subject subject = {.json = options->tool.json};
     struct fajit_plan_params params = {.struct_size = sizeof(params), .no_load = true};
     if (command->run_case)
         return command->run_case(options, ctx, problem, text);
@@ -162,10 +120,10 @@ static int run_command(const struct command *command, const struct inspect_optio
     return code;
 }
 
-static int run_kernel(const struct command *command, struct fajit_ctx *ctx,
-                      const struct tool_kernel *kernel)
+static int run_kernel(const struct command *command, const struct inspect_options *options,
+                      struct fajit_ctx *ctx, const struct tool_kernel *kernel)
 {
-    struct inspect_subject subject = {NULL, NULL};
+    struct inspect_subject subject = {.json = options->tool.json};
     const struct fajit_kernel_params params = {
         .struct_size = sizeof(params), .values = kernel->values, .no_load = true};
     if (!command->show)
@@ -282,17 +240,6 @@ static bool take_option(struct inspect_options *options, int opt)
     }
 }
 
-// Asking for a trace is asking for the emulated device.
-static bool check_case(struct inspect_options *options, const char *command)
-{
-    if (!options->tool.device)
-        options->tool.device = "emu";
-    if (!options->tool.json || strcmp(command, "trace") != 0)
-        return true;
-    fputs("fajit-inspect: trace has no --json\n", stderr);
-    return false;
-}
-
 int main(int argc, char **argv)
 {
     struct inspect_options options = {.seed = 1};
@@ -303,21 +250,26 @@ int main(int argc, char **argv)
     const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;
     if (!command || argc - optind != 2)
         return tool_usage(usage);
+    if (options.tool.json && !command->json) {
+        fprintf(stderr, "fajit-inspect: %s has no --json\n", command->name);
+        return 2;
+    }
+    // Asking for a trace is asking for the emulated device.
+    if (command->run_case && !options.tool.device)
+        options.tool.device = "emu";
 
     const char *text = argv[optind + 1];
     struct fajit_ctx *ctx = NULL;
     struct fajit_problem problem;
     struct tool_kernel kernel;
     const bool is_kernel = !command->run_case && tool_kernel(&options.tool, text, &kernel);
-    if (command->run_case && !check_case(&options, command->name))
-        return 2;
     if (!is_kernel && tool_problem(&options.tool, text, &problem))
         return 1;
     if (command->run_case && !tool_problem_complete(&problem, text))
         return 1;
     if (tool_context(&options.tool, &ctx))
         return 1;
-    int code = is_kernel ? run_kernel(command, ctx, &kernel)
+    int code = is_kernel ? run_kernel(command, &options, ctx, &kernel)
                          : run_command(command, &options, ctx, &problem, text);
     fajit_ctx_destroy(&ctx);
     return code;

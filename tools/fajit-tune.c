@@ -69,19 +69,21 @@ struct command {
     int (*run)(struct fajit_ctx *ctx, const struct tune_options *options, int count, char **args);
     bool any_arch; // works without a device and without --arch
     bool no_ctx;   // makes its own contexts
+    bool json;     // takes --json
 };
 
 static const struct command commands[] = {
-    {"warm", tune_warm, false},
-    {"tune", tune_tune, false, true},
-    {"worker", tune_worker, false, true}, // asked by the library: src/tune_worker.h
-    {"why", tune_why, false},
+    {"warm", tune_warm, .json = true},
+    {"tune", tune_tune, .no_ctx = true, .json = true},
+    {"worker", tune_worker, .no_ctx = true,
+     .json = true}, // asked by the library: src/tune_worker.h
+    {"why", tune_why, .json = true},
     {"plot", tune_plot, false},
     {"merge", tune_merge, true},
-    {"list", tune_list_entries, true},
+    {"list", tune_list_entries, true, .json = true},
     {"show", tune_show, true},
     {"why-key", tune_why_key, true},
-    {"stats", tune_stats, true},
+    {"stats", tune_stats, true, .json = true},
     {"gc", tune_gc, true},
     {"clear", tune_clear, true},
     {"pack", tune_pack, true},
@@ -268,6 +270,10 @@ int main(int argc, char **argv)
     const struct command *command = optind < argc ? find_command(argv[optind]) : NULL;
     if (!command)
         return tool_usage(usage);
+    if (options.tool.json && !command->json) {
+        fprintf(stderr, "fajit-tune: %s has no --json\n", command->name);
+        return 2;
+    }
 
     struct fajit_ctx *ctx = NULL;
     if (!command->no_ctx && open_context(&options.tool, command, &ctx))

@@ -32,6 +32,7 @@ bool inspect_parse_cta(const char *text, int ret_cta[3]);
 struct inspect_subject {
     struct fajit_plan *plan;
     struct fajit_kernel *kernel; // NULL: the plan
+    bool json;
 };
 
 static inline const char *inspect_name(const struct inspect_subject *s)
@@ -51,6 +52,7 @@ int inspect_trace(const struct inspect_options *options, struct fajit_ctx *ctx,
                   const struct fajit_problem *problem, const char *text);
 int inspect_counts(const struct inspect_options *options, struct fajit_ctx *ctx,
                    const struct fajit_problem *problem, const char *text);
+int inspect_info(const struct inspect_subject *subject);
 int inspect_sass(const struct inspect_subject *subject);
 
 #endif
