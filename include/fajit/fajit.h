@@ -757,9 +757,9 @@ struct fajit_kernel_params {
 
 // Renders, looks up, compiles, loads, as fajit_plan_create. `template_name`: a path below the
 // directory, with or without ".cu". FAJIT_E_INVAL names a value the template does not take and the
-// nearest parameter; FAJIT_E_TEMPLATE begins with "template:line": there is no such template, it is
-// malformed, a parameter is missing, a //@require does not hold; FAJIT_E_UNSUPPORTED: not one CTA
-// fits on the GPU.
+// nearest parameter. FAJIT_E_TEMPLATE: there is no such template; or, as "template:line: ..", it is
+// malformed, a parameter is missing, a //@require does not hold. FAJIT_E_UNSUPPORTED: the GPU has
+// less than a CTA takes.
 FAJIT_API int fajit_kernel_plan(struct fajit_ctx *ctx, const char *template_name,
                                 const struct fajit_kernel_params *params,
                                 struct fajit_kernel **ret_kernel);
