@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/thread.h"
 #include "codegen/program.h"
 #include "codegen/scan.h"
 
@@ -118,17 +119,29 @@ static void hash_unit(struct fj_hash *hash, const struct fj_template *tmpl, int 
         hash_op(hash, tmpl, fj_unit_op(unit, i), pasted);
 }
 
-int fj_template_digest(const struct fj_template *tmpl, struct fj_buf *ret_hex)
+static bool compute(const struct fj_template *tmpl, char ret_hex[65])
 {
     bool pasted[FJ_UNITS_MAX] = {false};
     struct fj_hash *hash = fj_hash_begin();
     if (!hash)
-        return fj_err(FAJIT_E_NOMEM, "out of memory while hashing a template");
+        return false;
     hash_unit(hash, tmpl, 0, pasted);
     struct fj_key key = fj_hash_end(hash);
-    char hex[65];
-    fj_key_hex(&key, hex);
-    fj_buf_puts(ret_hex, hex);
-    return ret_hex->failed ? fj_err(FAJIT_E_NOMEM, "out of memory while hashing a template")
-                           : FAJIT_OK;
+    fj_key_hex(&key, ret_hex);
+    return true;
+}
+
+// A parsed template never changes: its digest is computed once.
+int fj_template_digest(const struct fj_template *tmpl, struct fj_buf *ret_hex)
+{
+    static fj_mutex lock = FJ_MUTEX_INIT; // of every template's `digest`
+    struct fj_template *own = (struct fj_template *)tmpl;
+    pthread_mutex_lock(&lock);
+    bool known = *own->digest || compute(tmpl, own->digest);
+    if (known)
+        fj_buf_puts(ret_hex, own->digest);
+    pthread_mutex_unlock(&lock);
+    return known && !ret_hex->failed
+               ? FAJIT_OK
+               : fj_err(FAJIT_E_NOMEM, "out of memory while hashing a template");
 }

@@ -72,6 +72,7 @@ struct fj_template {
     struct fj_buf watches; // of struct fj_watch
     struct fj_buf tunes;   // of struct fj_tune_line
     struct fj_names names;
+    char digest[65]; // see fj_template_digest; "" until somebody asks
 
     const char *override_dir; // owned; NULL: none
     struct fj_template *next; // in the process's list
