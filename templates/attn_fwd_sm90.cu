@@ -365,10 +365,10 @@ struct Consumer {
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas) $kernel_name(
-    const __grid_constant__ TensorMap q_map, // of Q, K and V: see Producer
-    const __grid_constant__ TensorMap k_map, //
-    const __grid_constant__ TensorMap v_map, //
-    const Outputs out,                       //
+    const __grid_constant__ TensorMap q_map, // boxes of Q: see Producer
+    const __grid_constant__ TensorMap k_map, // of K
+    const __grid_constant__ TensorMap v_map, // of V
+    const Outputs out,                       // where results go
     const Shape shape)
 {
     extern __shared__ __align__(1024) unsigned char shared[];

@@ -147,7 +147,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
     const Matrix a,       // (batch, m, k), or transposed
     const Matrix b,       // (batch, k, n), or transposed
     const OutputMatrix c, // (batch, m, n)
-    const Epilogue e,     //
+    const Epilogue e,     // from a sum of products to an element of C
     //@if split
     float4 *const workspace,  // see lib/split_sum.cuh
     unsigned *const arrivals, // per tile, zero at launch

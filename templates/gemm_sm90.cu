@@ -339,7 +339,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
     //@if direct
     const OutputMatrix c, // (batch, m, n)
     //@end
-    const Epilogue e, //
+    const Epilogue e, // from a sum of products to an element of C
     //@if streamk
     const Handover handover,
     //@end

@@ -1114,10 +1114,10 @@ struct Consumer {
 
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
     attn_fwd_sm90_bf16_d128_causal_seqlensk_persistent__bm192_bn80_stages3_cluster2_pingpong1_overlap1_lazy1_rescale2_packgqa1_ctas1(
-        const __grid_constant__ TensorMap q_map, // of Q, K and V: see Producer
-        const __grid_constant__ TensorMap k_map, //
-        const __grid_constant__ TensorMap v_map, //
-        const Outputs out,                       //
+        const __grid_constant__ TensorMap q_map, // boxes of Q: see Producer
+        const __grid_constant__ TensorMap k_map, // of K
+        const __grid_constant__ TensorMap v_map, // of V
+        const Outputs out,                       // where results go
         const Shape shape)
 {
     extern __shared__ __align__(1024) unsigned char shared[];

@@ -482,7 +482,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
         const Matrix a,       // (batch, m, k), or transposed
         const Matrix b,       // (batch, k, n), or transposed
         const OutputMatrix c, // (batch, m, n)
-        const Epilogue e,     //
+        const Epilogue e,     // from a sum of products to an element of C
         const Shape shape)
 {
     // clang-format on

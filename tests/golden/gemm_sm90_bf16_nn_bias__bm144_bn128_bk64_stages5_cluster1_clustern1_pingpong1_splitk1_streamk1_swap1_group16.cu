@@ -824,7 +824,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         const __grid_constant__ TensorMap b_map, // the same of B
         const __grid_constant__ TensorMap c_map, // 64 rows by 64 columns of C
         const OutputMatrix c,                    // (batch, m, n)
-        const Epilogue e,                        //
+        const Epilogue e,                        // from a sum of products to an element of C
         const Handover handover,
         const Shape shape)
 {

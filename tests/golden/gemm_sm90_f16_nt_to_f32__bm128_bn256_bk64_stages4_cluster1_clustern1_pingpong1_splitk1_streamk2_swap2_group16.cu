@@ -651,7 +651,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         const __grid_constant__ TensorMap a_map, // 64 columns by block_m rows, or 64 rows, of A
         const __grid_constant__ TensorMap b_map, // the same of B
         const OutputMatrix c,                    // (batch, m, n)
-        const Epilogue e,                        //
+        const Epilogue e,                        // from a sum of products to an element of C
         const Shape shape)
 {
     // clang-format on
