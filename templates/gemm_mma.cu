@@ -53,6 +53,7 @@
 //@include lib/base.cuh
 //@include lib/epilogue.cuh
 //@include lib/gemm.cuh
+//@include lib/gemm_operands.cuh
 //@if split
 //@include lib/split_sum.cuh
 //@end
@@ -105,22 +106,6 @@ constexpr int kRingBytes = kStages * kStageBytes;
 constexpr int kStripsBytes = kWarpsM * kWarpsN * kStripBytes; // lib/mma_store.cuh
 static_assert(kSmemBytes == (kRingBytes > kStripsBytes ? kRingBytes : kStripsBytes),
               "host and kernel agree on shared memory");
-
-struct Matrix {
-    element *data;
-    int64 batch; // strides in elements
-    int64 row;
-};
-
-// What a launch may change.
-struct Shape {
-    int m;
-    int n;
-    int k;
-    int tiles_m;
-    int tiles_n;
-    int tiles; // batch * tiles_m * tiles_n
-};
 
 //@if trans_a
 using CopyA = BoxCopy<false, kBlockK, kBlockM, kPitchA>;

@@ -34,6 +34,7 @@
 //@include lib/base.cuh
 //@include lib/epilogue.cuh
 //@include lib/gemm.cuh
+//@include lib/gemm_operands.cuh
 //@if split
 //@include lib/split_sum.cuh
 //@end
@@ -45,22 +46,6 @@ static_assert(2 * kStrips * sizeof(float) == kSmemBytes, "host and kernel agree 
 
 constexpr int kLoadsA = kBlockM * kBlockK / kThreads; // elements of a strip that a thread brings
 constexpr int kLoadsB = kBlockN * kBlockK / kThreads;
-
-struct Matrix {
-    const element *data;
-    int64 batch; // strides in elements
-    int64 row;
-};
-
-// What a launch may change.
-struct Shape {
-    int m;
-    int n;
-    int k;
-    int tiles_m;
-    int tiles_n;
-    int tiles; // batch * tiles_m * tiles_n
-};
 
 // Element (i, k) of a strip of A or B, where i is the row of A or the column of B: which one the
 // thread's n-th is. Neighbouring threads take what is next to each other in memory.

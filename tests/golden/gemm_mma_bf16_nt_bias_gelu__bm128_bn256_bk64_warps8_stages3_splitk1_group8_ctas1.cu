@@ -113,6 +113,23 @@ __device__ __forceinline__ Tile place_tile(int n, int tiles_m, int tiles_n)
     return tile;
 }
 
+// A or B, as the launch gives it.
+struct Matrix {
+    const element *data;
+    int64 batch; // strides in elements
+    int64 row;
+};
+
+// What a launch may change.
+struct Shape {
+    int m;
+    int n;
+    int k;
+    int tiles_m;
+    int tiles_n;
+    int tiles; // batch * tiles_m * tiles_n
+};
+
 // Tensor cores through mma.sync: C += A B with 16-bit A (16 x 16) and B (16 x 8), fp32 C (16 x 8).
 //
 // How a warp holds them, lane = 4 g + t; a register of A or B holds two 16-bit values:
@@ -327,22 +344,6 @@ constexpr int kRingBytes = kStages * kStageBytes;
 constexpr int kStripsBytes = kWarpsM * kWarpsN * kStripBytes; // lib/mma_store.cuh
 static_assert(kSmemBytes == (kRingBytes > kStripsBytes ? kRingBytes : kStripsBytes),
               "host and kernel agree on shared memory");
-
-struct Matrix {
-    element *data;
-    int64 batch; // strides in elements
-    int64 row;
-};
-
-// What a launch may change.
-struct Shape {
-    int m;
-    int n;
-    int k;
-    int tiles_m;
-    int tiles_n;
-    int tiles; // batch * tiles_m * tiles_n
-};
 
 using CopyA = BoxCopy<true, kBlockM, kBlockK, kPitchA>;
 using CopyB = BoxCopy<true, kBlockN, kBlockK, kPitchB>;

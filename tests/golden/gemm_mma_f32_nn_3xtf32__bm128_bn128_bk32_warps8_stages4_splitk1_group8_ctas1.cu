@@ -96,6 +96,23 @@ __device__ __forceinline__ Tile place_tile(int n, int tiles_m, int tiles_n)
     return tile;
 }
 
+// A or B, as the launch gives it.
+struct Matrix {
+    const element *data;
+    int64 batch; // strides in elements
+    int64 row;
+};
+
+// What a launch may change.
+struct Shape {
+    int m;
+    int n;
+    int k;
+    int tiles_m;
+    int tiles_n;
+    int tiles; // batch * tiles_m * tiles_n
+};
+
 // Tensor cores on fp32 operands through mma.sync: tf32 keeps 10 of the 23 bits of a mantissa.
 //
 // A (16 x 8), B (8 x 8), C (16 x 8), lane = 4 g + t, as a warp holds them:
@@ -341,22 +358,6 @@ constexpr int kRingBytes = kStages * kStageBytes;
 constexpr int kStripsBytes = kWarpsM * kWarpsN * kStripBytes; // lib/mma_store.cuh
 static_assert(kSmemBytes == (kRingBytes > kStripsBytes ? kRingBytes : kStripsBytes),
               "host and kernel agree on shared memory");
-
-struct Matrix {
-    element *data;
-    int64 batch; // strides in elements
-    int64 row;
-};
-
-// What a launch may change.
-struct Shape {
-    int m;
-    int n;
-    int k;
-    int tiles_m;
-    int tiles_n;
-    int tiles; // batch * tiles_m * tiles_n
-};
 
 using CopyA = BoxCopy<true, kBlockM, kBlockK, kPitchA>;
 using CopyB = BoxCopy<false, kBlockK, kBlockN, kPitchB>;

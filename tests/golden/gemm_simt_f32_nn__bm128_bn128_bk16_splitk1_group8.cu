@@ -106,14 +106,7 @@ __device__ __forceinline__ Tile place_tile(int n, int tiles_m, int tiles_n)
     return tile;
 }
 
-constexpr int kPitchA = kBlockM + 4; // floats; 4 more, so that the columns of a strip that are
-constexpr int kPitchB = kBlockN + 4; // written together start in different banks
-constexpr int kStrips = kBlockK * (kPitchA + kPitchB);
-static_assert(2 * kStrips * sizeof(float) == kSmemBytes, "host and kernel agree on shared memory");
-
-constexpr int kLoadsA = kBlockM * kBlockK / kThreads; // elements of a strip that a thread brings
-constexpr int kLoadsB = kBlockN * kBlockK / kThreads;
-
+// A or B, as the launch gives it.
 struct Matrix {
     const element *data;
     int64 batch; // strides in elements
@@ -129,6 +122,14 @@ struct Shape {
     int tiles_n;
     int tiles; // batch * tiles_m * tiles_n
 };
+
+constexpr int kPitchA = kBlockM + 4; // floats; 4 more, so that the columns of a strip that are
+constexpr int kPitchB = kBlockN + 4; // written together start in different banks
+constexpr int kStrips = kBlockK * (kPitchA + kPitchB);
+static_assert(2 * kStrips * sizeof(float) == kSmemBytes, "host and kernel agree on shared memory");
+
+constexpr int kLoadsA = kBlockM * kBlockK / kThreads; // elements of a strip that a thread brings
+constexpr int kLoadsB = kBlockN * kBlockK / kThreads;
 
 // Element (i, k) of a strip of A or B, where i is the row of A or the column of B: which one the
 // thread's n-th is. Neighbouring threads take what is next to each other in memory.
