@@ -413,6 +413,75 @@ static void test_large_space(void **state)
     assert_true(is_near(result.default_us, 10 + 121 + 16 + 64));
 }
 
+// --- Texts that records are filed under -------------------------------------------------------
+
+static int launch_plain(void *user, const struct fajit_kernel *kernel, void *stream)
+{
+    (void)user;
+    return fajit_kernel_launch(kernel, (struct fajit_grid){1, 1, 1}, NULL, stream);
+}
+
+static int tune_named(struct world *w, const char *name, const char *values)
+{
+    const struct fajit_kernel_trial trial = {
+        .struct_size = sizeof(trial), .launch = launch_plain, .judge = judge_large};
+    struct fajit_kernel_params params = with(values);
+    const struct fajit_tune_params how = {.struct_size = sizeof(how), .budget_s = 600};
+    struct fajit_tune_result result = {.struct_size = sizeof(result)};
+    params.trial = &trial;
+    return fajit_kernel_tune(w->ctx, name, &params, &how, &result);
+}
+
+static void check_named(struct world *w, const char *name, const char *values, const char *from)
+{
+    struct fajit_tune_result choice = {.struct_size = sizeof(choice)};
+    const struct fajit_kernel_params params = with(values);
+    char text[160];
+    assert_int_equal(fajit_kernel_why(w->ctx, name, &params, &choice, text, sizeof(text)),
+                     FAJIT_OK);
+    if (strncmp(text, from, strlen(from)) != 0)
+        fail_msg("%s,%s: \"%s\", wanted \"%s\"", name, values, text, from);
+}
+
+// Parameters named like the sizes of the library's own problems are no sizes.
+static void test_awkward_names(void **state)
+{
+    struct world *w = *state;
+    fake.n_params = 0;
+    put(w, "sub/b2.cu",
+        "//@const threads\n//@const b2\n//@switch h16 bool\n//@const q\n//@tune q 1 2\n"
+        "//@prelude\nextern \"C\" __global__ void $kernel_name() {}\n");
+    if (tune_named(w, "sub/b2", "threads=32,b2=5,h16,sizes=4"))
+        fail_msg("%s", fajit_last_error());
+    reopen(w, FAJIT_TUNE_LOAD);
+    check_named(w, "sub/b2.cu", "h16=1,sizes=4,b2=5,threads=32", "exact:");
+    check_named(w, "sub/b2", "threads=32,b2=5,h16=0,sizes=4", "heuristic:");
+    check_named(w, "sub/b2", "threads=32,b2=6,h16,sizes=4", "heuristic:");
+}
+
+static void test_text_too_long_to_file(void **state)
+{
+    struct world *w = *state;
+    char text[600], values[400] = "threads=32";
+    fake.n_params = 0;
+    strcpy(text, "//@const threads\n//@const q\n//@tune q 1 2\n");
+    for (int i = 0; i < 6; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "a_parameter_of_some_length_%d", i);
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "//@const %s\n", name);
+        snprintf(values + strlen(values), sizeof(values) - strlen(values), ",%s=1", name);
+    }
+    strcat(text, "//@prelude\nextern \"C\" __global__ void $kernel_name() {}\n");
+    put(w, "long.cu", text);
+    check_error(tune_named(w, "long", values), FAJIT_E_INVAL, "cannot be filed");
+    check_named(w, "long", values, "heuristic:");
+    struct fajit_kernel *kernel = NULL;
+    struct fajit_kernel_params params = with(values);
+    assert_int_equal(fajit_kernel_plan(w->ctx, "long", &params, &kernel), FAJIT_OK);
+    assert_true(strlen(fajit_kernel_name(kernel)) < 160);
+    fajit_kernel_destroy(&kernel);
+}
+
 // --- Failures on the way ----------------------------------------------------------------------
 
 // The nth driver call of a search fails, for some of the n: no object is left, and a result comes
@@ -482,6 +551,8 @@ int main(void)
         TEST(test_refused_calls),
         TEST(test_tuning_while_planning),
         TEST(test_large_space),
+        TEST(test_awkward_names),
+        TEST(test_text_too_long_to_file),
         TEST(test_driver_failures),
         TEST(test_failed_allocations),
     };
