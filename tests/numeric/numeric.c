@@ -4,7 +4,6 @@
 //
 // Baked axes make kernel texts (each costs a compile), run-time axes make runs of a text. Both are
 // pairwise samples drawn by the seed. Exit code 77: no device, or no NVRTC.
-#include <getopt.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -14,22 +13,9 @@
 #include <time.h>
 
 #include "case.h"
-#include "pairwise.h"
-#include "skip.h"
+#include "grid.h"
 
-#define TEXTS_MAX 200
 #define RUNS_MAX 64
-
-struct settings {
-    const char *device, *only;
-    uint64_t seed;
-    int texts, runs;
-    double max_flops;
-};
-
-struct totals {
-    int passed, failed, skipped;
-};
 
 // --- Baked axes -------------------------------------------------------------------------------
 
@@ -53,15 +39,7 @@ static const char *const aligns[] = {"", ",align=2"};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
-static int baked_counts(int *ret_counts)
-{
-    const int counts[] = {COUNT(kernels),  COUNT(dtypes),  COUNT(dims),  COUNT(masks),
-                          COUNT(switches), COUNT(layouts), COUNT(aligns)};
-    memcpy(ret_counts, counts, sizeof(counts));
-    return COUNT(counts);
-}
-
-static void baked_text(const int *row, char *ret_text, size_t size)
+static void baked_text(const int *row, char (*ret_text)[TEXT_MAX])
 {
     const char *kernel = kernels[row[0]], *dtype = dtypes[row[1]], *align = aligns[row[6]];
     // What a family refuses is swapped for what it takes, so that no row of the sample is lost.
@@ -71,7 +49,7 @@ static void baked_text(const int *row, char *ret_text, size_t size)
         align = ",align=4";
     if (strstr(kernel, "sm90"))
         align = "";
-    snprintf(ret_text, size, "attn:%s,%s,%s%s%s,%s%s", dtype, dims[row[2]], layouts[row[5]],
+    snprintf(*ret_text, TEXT_MAX, "attn:%s,%s,%s%s%s,%s%s", dtype, dims[row[2]], layouts[row[5]],
              masks[row[3]], switches[row[4]], kernel, align);
 }
 
@@ -148,13 +126,11 @@ static void report_failure(const struct fajit_problem *problem, const struct cas
     fflush(stdout);
 }
 
-static int open_device(const struct settings *settings, struct fajit_ctx **ret_ctx);
-
 // A fault makes the context unusable: the cases after it get a fresh one.
 static void reopen(const struct settings *settings, struct fajit_ctx **ctx)
 {
     fajit_ctx_destroy(ctx);
-    if (open_device(settings, ctx)) {
+    if (grid_open(settings, ctx)) {
         printf("FAIL no new context after a fault: %s\n", fajit_last_error());
         exit(1);
     }
@@ -212,7 +188,7 @@ static void run_text(struct fajit_ctx **ctx, const struct settings *settings, co
 
 struct warmer {
     struct fajit_ctx *ctx;
-    char (*texts)[160];
+    char (*texts)[TEXT_MAX];
     int count;
     atomic_int next;
 };
@@ -231,7 +207,7 @@ static void *warm(void *user)
     return NULL;
 }
 
-static void warm_all(struct fajit_ctx *ctx, char (*texts)[160], int count)
+static void warm_all(struct fajit_ctx *ctx, char (*texts)[TEXT_MAX], int count)
 {
     enum { THREADS = 16 };
     struct warmer warmer = {ctx, texts, count, 0};
@@ -243,103 +219,28 @@ static void warm_all(struct fajit_ctx *ctx, char (*texts)[160], int count)
         pthread_join(threads[--started], NULL);
 }
 
-static int choose_texts(struct fajit_ctx *ctx, const struct settings *settings,
-                        char (*ret_texts)[160], struct totals *totals)
-{
-    static int rows[TEXTS_MAX][PAIRWISE_AXES_MAX];
-    int counts[PAIRWISE_AXES_MAX], chosen = 0;
-    int axes = baked_counts(counts);
-    int total = pairwise(counts, axes, settings->seed, rows, TEXTS_MAX);
-    for (int i = 0; i < total && chosen < settings->texts; i++) {
-        struct fajit_problem problem;
-        baked_text(rows[i], ret_texts[chosen], sizeof(ret_texts[chosen]));
-        if (settings->only && !strstr(ret_texts[chosen], settings->only))
-            continue;
-        if (fajit_problem_parse(ret_texts[chosen], &problem)) {
-            printf("FAIL %s: %s\n", ret_texts[chosen], fajit_last_error());
-            totals->failed++;
-            continue;
-        }
-        if (fajit_problem_check(ctx, &problem) == FAJIT_E_UNSUPPORTED)
-            totals->skipped++;
-        else
-            chosen++;
-    }
-    return chosen;
-}
-
-static int open_device(const struct settings *settings, struct fajit_ctx **ret_ctx)
-{
-    struct fajit_ctx_params params = {.struct_size = sizeof(params)};
-    params.device = strcmp(settings->device, "emu") ? FAJIT_DEVICE_CUDA : FAJIT_DEVICE_EMULATED;
-    params.device_ordinal = atoi(settings->device);
-    return fajit_ctx_create(&params, ret_ctx);
-}
-
-static bool take_option(struct settings *s, int opt)
-{
-    switch (opt) {
-    case 'd':
-        s->device = optarg;
-        return true;
-    case 's':
-        s->seed = strtoull(optarg, NULL, 0);
-        return true;
-    case 't':
-        s->texts = atoi(optarg);
-        return s->texts > 0 && s->texts <= TEXTS_MAX;
-    case 'r':
-        s->runs = atoi(optarg);
-        return s->runs > 0;
-    case 'f':
-        s->max_flops = atof(optarg);
-        return s->max_flops > 0;
-    case 'o':
-        s->only = optarg;
-        return true;
-    default:
-        return false;
-    }
-}
-
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"device", required_argument, NULL, 'd'},
-                                                 {"seed", required_argument, NULL, 's'},
-                                                 {"texts", required_argument, NULL, 't'},
-                                                 {"runs", required_argument, NULL, 'r'},
-                                                 {"max-flops", required_argument, NULL, 'f'},
-                                                 {"only", required_argument, NULL, 'o'},
-                                                 {0}};
-    struct settings settings = {
-        .device = "0", .seed = 1, .texts = TEXTS_MAX, .runs = 12, .max_flops = 1e12};
-    for (int opt; (opt = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
-        if (!take_option(&settings, opt))
-            return 2;
-
-    struct fajit_ctx *ctx = NULL;
-    int err = open_device(&settings, &ctx);
-    if (err == FAJIT_E_NO_DEVICE) {
-        printf("skipped: %s\n", fajit_last_error());
-        return SKIP;
-    }
-    if (err) {
-        printf("FAIL context: %s\n", fajit_last_error());
-        return 1;
-    }
-    if (lacks_nvrtc(ctx)) {
-        fajit_ctx_destroy(&ctx);
-        return SKIP;
-    }
-    static char texts[TEXTS_MAX][160];
+    static const struct grid_axes axes = {.counts = {COUNT(kernels), COUNT(dtypes), COUNT(dims),
+                                                     COUNT(masks), COUNT(switches), COUNT(layouts),
+                                                     COUNT(aligns)},
+                                          .axes = 7,
+                                          .text = baked_text};
+    static char texts[TEXTS_MAX][TEXT_MAX];
+    struct settings settings;
     struct totals totals = {0};
+    struct fajit_ctx *ctx = NULL;
+    if (!grid_options(argc, argv, &settings))
+        return 2;
+    int code = grid_open(&settings, &ctx);
+    if (code)
+        return code;
     printf("seed %" PRIu64 "\n", settings.seed);
-    int count = choose_texts(ctx, &settings, texts, &totals);
+    int count = grid_choose(ctx, &settings, &axes, texts, &totals);
     warm_all(ctx, texts, count);
     for (int i = 0; i < count; i++)
         run_text(&ctx, &settings, texts[i], settings.seed * 1000003u + (uint64_t)i, &totals);
     fajit_ctx_destroy(&ctx);
     printf("%d texts on %s\n", count, settings.device);
-    printf("%d passed, %d failed, %d skipped\n", totals.passed, totals.failed, totals.skipped);
-    return totals.failed || totals.passed == 0;
+    return grid_end(&totals);
 }

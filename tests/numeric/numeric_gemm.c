@@ -7,7 +7,6 @@
 // change sums of integers, a launch repeats bit for bit, NaN and infinities stay where they belong,
 // zeros give zeros. Exit code 77: no device, or no NVRTC.
 #include <float.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,24 +14,10 @@
 #include <string.h>
 
 #include "case.h"
-#include "pairwise.h"
-#include "skip.h"
+#include "grid.h"
 
-#define TEXTS_MAX 200
 #define RUNS_MAX 64
-#define TEXT_MAX 192
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
-
-struct settings {
-    const char *device, *only;
-    uint64_t seed;
-    int texts, runs;
-    double max_flops;
-};
-
-struct totals {
-    int passed, failed, skipped;
-};
 
 // --- Axes -------------------------------------------------------------------------------------
 
@@ -61,19 +46,12 @@ static const char *const ends[] = {"",          ",bias",          ",beta",
                                    ",act=relu", ",bias,act=gelu", ",beta,bias,act=silu"};
 static const char *const aligns[] = {"", ",align=4", ",align=8", ",align=2"};
 
-static int baked_counts(int *ret_counts)
-{
-    const int counts[] = {COUNT(kernels), COUNT(types), COUNT(layouts), COUNT(ends), COUNT(aligns)};
-    memcpy(ret_counts, counts, sizeof(counts));
-    return COUNT(counts);
-}
-
-static void baked_text(const int *row, char *ret_text)
+static void baked_text(const int *row, char (*ret_text)[TEXT_MAX])
 {
     // No promise below an element's size.
     bool wide = strstr(types[row[1]], "f32") != NULL;
     const char *align = wide && row[4] == 3 ? ",align=4" : aligns[row[4]];
-    snprintf(ret_text, TEXT_MAX, "gemm:%s,%s%s,%s%s", types[row[1]], layouts[row[2]], ends[row[3]],
+    snprintf(*ret_text, TEXT_MAX, "gemm:%s,%s%s,%s%s", types[row[1]], layouts[row[2]], ends[row[3]],
              kernels[row[0]], align);
 }
 
@@ -417,69 +395,14 @@ static void check_largest(struct fajit_ctx *ctx, uint64_t seed, struct totals *t
 
 // --- The program ------------------------------------------------------------------------------
 
-static int choose_texts(struct fajit_ctx *ctx, const struct settings *settings,
-                        char (*ret_texts)[TEXT_MAX], struct totals *totals)
-{
-    static int rows[TEXTS_MAX][PAIRWISE_AXES_MAX];
-    int counts[PAIRWISE_AXES_MAX], chosen = 0;
-    int axes = baked_counts(counts);
-    int total = pairwise(counts, axes, settings->seed, rows, TEXTS_MAX);
-    for (int i = 0; i < total && chosen < settings->texts; i++) {
-        struct fajit_problem problem;
-        baked_text(rows[i], ret_texts[chosen]);
-        if (settings->only && !strstr(ret_texts[chosen], settings->only))
-            continue;
-        if (fajit_problem_parse(ret_texts[chosen], &problem)) {
-            printf("FAIL %s: %s\n", ret_texts[chosen], fajit_last_error());
-            totals->failed++;
-            continue;
-        }
-        if (fajit_problem_check(ctx, &problem) == FAJIT_OK)
-            chosen++;
-        else
-            totals->skipped++;
-    }
-    return chosen;
-}
-
-static int open_device(const struct settings *settings, struct fajit_ctx **ret_ctx)
-{
-    struct fajit_ctx_params params = {.struct_size = sizeof(params)};
-    params.device = strcmp(settings->device, "emu") ? FAJIT_DEVICE_CUDA : FAJIT_DEVICE_EMULATED;
-    params.device_ordinal = atoi(settings->device);
-    return fajit_ctx_create(&params, ret_ctx);
-}
-
-static bool take_option(struct settings *s, int opt)
-{
-    switch (opt) {
-    case 'd':
-        s->device = optarg;
-        return true;
-    case 's':
-        s->seed = strtoull(optarg, NULL, 0);
-        return true;
-    case 't':
-        s->texts = atoi(optarg);
-        return s->texts > 0 && s->texts <= TEXTS_MAX;
-    case 'r':
-        s->runs = atoi(optarg);
-        return s->runs > 0;
-    case 'f':
-        s->max_flops = atof(optarg);
-        return s->max_flops > 0;
-    case 'o':
-        s->only = optarg;
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void run_all(struct fajit_ctx *ctx, const struct settings *settings, struct totals *totals)
 {
     static char texts[TEXTS_MAX][TEXT_MAX];
-    int chosen = choose_texts(ctx, settings, texts, totals);
+    static const struct grid_axes axes = {
+        .counts = {COUNT(kernels), COUNT(types), COUNT(layouts), COUNT(ends), COUNT(aligns)},
+        .axes = 5,
+        .text = baked_text};
+    int chosen = grid_choose(ctx, settings, &axes, texts, totals);
     for (int i = 0; i < chosen; i++)
         run_text(ctx, settings, texts[i], settings->seed * 1000003u + (uint64_t)i, totals);
     printf("%d texts\n", chosen);
@@ -494,37 +417,16 @@ static void run_all(struct fajit_ctx *ctx, const struct settings *settings, stru
 
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"device", required_argument, NULL, 'd'},
-                                                 {"seed", required_argument, NULL, 's'},
-                                                 {"texts", required_argument, NULL, 't'},
-                                                 {"runs", required_argument, NULL, 'r'},
-                                                 {"max-flops", required_argument, NULL, 'f'},
-                                                 {"only", required_argument, NULL, 'o'},
-                                                 {0}};
-    struct settings settings = {
-        .device = "0", .seed = 1, .texts = TEXTS_MAX, .runs = 12, .max_flops = 1e12};
-    for (int opt; (opt = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
-        if (!take_option(&settings, opt))
-            return 2;
-
-    struct fajit_ctx *ctx = NULL;
-    int err = open_device(&settings, &ctx);
-    if (err == FAJIT_E_NO_DEVICE) {
-        printf("skipped: %s\n", fajit_last_error());
-        return SKIP;
-    }
-    if (err) {
-        printf("FAIL context: %s\n", fajit_last_error());
-        return 1;
-    }
-    if (lacks_nvrtc(ctx)) {
-        fajit_ctx_destroy(&ctx);
-        return SKIP;
-    }
+    struct settings settings;
     struct totals totals = {0};
+    struct fajit_ctx *ctx = NULL;
+    if (!grid_options(argc, argv, &settings))
+        return 2;
+    int code = grid_open(&settings, &ctx);
+    if (code)
+        return code;
     printf("seed %" PRIu64 " on %s\n", settings.seed, settings.device);
     run_all(ctx, &settings, &totals);
     fajit_ctx_destroy(&ctx);
-    printf("%d passed, %d failed, %d skipped\n", totals.passed, totals.failed, totals.skipped);
-    return totals.failed || totals.passed == 0;
+    return grid_end(&totals);
 }
