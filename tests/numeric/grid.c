@@ -88,7 +88,8 @@ int grid_choose(struct fajit_ctx *ctx, const struct settings *settings,
             continue;
         }
         // What is refused for another reason fails when it is run.
-        if (fajit_problem_check(ctx, &problem) == FAJIT_E_UNSUPPORTED)
+        int err = fajit_problem_check(ctx, &problem);
+        if (err == FAJIT_E_UNSUPPORTED || (err == FAJIT_E_INVAL && axes->knobs))
             totals->skipped++;
         else
             chosen++;

@@ -30,6 +30,7 @@ int grid_open(const struct settings *settings, struct fajit_ctx **ret_ctx);
 // Axes that are baked into texts: how many values each has, and the text of a row of them.
 struct grid_axes {
     int counts[PAIRWISE_AXES_MAX], axes;
+    bool knobs; // texts fix some, which may not go with the rest: FAJIT_E_INVAL is no failure then
     void (*text)(const int *row, char (*ret_text)[TEXT_MAX]);
 };
 

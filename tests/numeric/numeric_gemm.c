@@ -401,6 +401,7 @@ static void run_all(struct fajit_ctx *ctx, const struct settings *settings, stru
     static const struct grid_axes axes = {
         .counts = {COUNT(kernels), COUNT(types), COUNT(layouts), COUNT(ends), COUNT(aligns)},
         .axes = 5,
+        .knobs = true,
         .text = baked_text};
     int chosen = grid_choose(ctx, settings, &axes, texts, totals);
     for (int i = 0; i < chosen; i++)
