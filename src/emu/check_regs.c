@@ -90,11 +90,17 @@ static bool check_guard(struct fj_emu_warp *w, const struct fj_emu_insn *in,
     return false;
 }
 
+// A kernel without a single register has no table of references.
+static const struct fj_emu_ref *refs_of(const struct fj_emu_warp *w, const struct fj_emu_info *info)
+{
+    return info->n_refs > 0 ? w->code->refs + info->first_ref : NULL;
+}
+
 bool fj_emu_check_before(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     const struct fj_emu_info *info = info_of(w, in);
     const uint8_t *how = w->cta->unit->check->plan->refs + info->first_ref;
-    const struct fj_emu_ref *refs = w->code->refs + info->first_ref;
+    const struct fj_emu_ref *refs = refs_of(w, info);
     if ((plan_of(w, in) & FJ_EMU_PLAN_GUARD) && !check_guard(w, in, info))
         return false;
     for (uint32_t i = 0; i < info->n_refs; i++) {
@@ -133,7 +139,7 @@ void fj_emu_check_after(struct fj_emu_warp *w, const struct fj_emu_insn *in)
 {
     const struct fj_emu_info *info = info_of(w, in);
     const uint8_t *how = w->cta->unit->check->plan->refs + info->first_ref;
-    const struct fj_emu_ref *refs = w->code->refs + info->first_ref;
+    const struct fj_emu_ref *refs = refs_of(w, info);
     struct fj_emu_check_warp *cw = fj_emu_check_of(w);
     const struct fj_emu_ref *from = info->renames ? renamed(w, info) : NULL;
     cw->now++;

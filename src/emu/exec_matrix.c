@@ -1,7 +1,7 @@
 // mma.sync, ldmatrix, stmatrix and wgmma: operands are gathered here, mma.h computes.
 //
 // wgmma runs where it is issued: each warp computes its own 16 rows, which is one of the orders
-// the asynchronous instruction allows. What a program must not touch meanwhile, check.c watches.
+// the asynchronous instruction allows. What a program must not touch meanwhile, the checks watch.
 #include <string.h>
 
 #include "emu/access.h"

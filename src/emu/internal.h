@@ -33,7 +33,7 @@ enum fj_emu_fault_kind {
     FJ_EMU_FAULT_LAUNCH,    // launch limits
     FJ_EMU_FAULT_OPERAND,   // an operand the instruction does not allow
     FJ_EMU_FAULT_UNWRITTEN, // check mode: a read of something nothing wrote
-    FJ_EMU_FAULT_RACE,      // check mode: shared memory race between barriers
+    FJ_EMU_FAULT_RACE,      // check mode: warps, lanes or CTAs meet in memory, unordered
     FJ_EMU_FAULT_ASYNC,     // check mode: wgmma, cp.async or proxy discipline
 };
 

@@ -108,6 +108,14 @@ static void test_registers(void **state)
     emu_bad(KERNEL("", "setp.eq.u32 %p0, %r0, 3; @%p0 mov.u32 %r1, 1;\n"
                        "shfl.sync.idx.b32 %r2, %r1, 4, 31, -1;"),
             32, true, FJ_EMU_FAULT_UNWRITTEN, PARTS("register %r1 of lane 4"));
+    struct emu_run run; // not a single register, counted, too
+    struct fj_emu_counts counts = {0};
+    emu_open(&run, ".version 8.0\n.target sm_90\n.visible .entry k(.param .u64 p) {\nret;\n}\n");
+    run.launch.check = true;
+    run.launch.counts = &counts;
+    emu_go(&run);
+    assert_int_equal(run.status, FAJIT_OK);
+    emu_close(&run);
     strict_good(KERNEL("", "setp.eq.u32 %p0, %r0, 3; @%p0 mov.u32 %r1, 1;\n"
                            "shfl.sync.idx.b32 %r2, %r1, 3, 31, -1; add.u32 %r2, %r2, 1;\n"
                            "@%p0 add.u32 %r3, %r1, 1; @%p0 st.global.u32 [%d2], %r3;"),
