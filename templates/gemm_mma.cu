@@ -80,12 +80,15 @@ static_assert(kBlockK % (2 * kStepK) == 0, "fragments of even and odd steps have
 
 // Boxes of A and B in shared memory lie as in global memory. A row is longer than the box, so that
 // the rows which one load touches start in different banks.
+//@if !trans_a || trans_b
 //@if dtype == f32
 constexpr int kPadAlongK = 4; // elements, in rows along k
-constexpr int kPadAcross = 8; // in rows along m or n
 //@else
-constexpr int kPadAlongK = 8;
-constexpr int kPadAcross = 8;
+constexpr int kPadAlongK = 8; // elements, in rows along k
+//@end
+//@end
+//@if trans_a || !trans_b
+constexpr int kPadAcross = 8; // elements, in rows along m or n
 //@end
 //@if trans_a
 constexpr int kPitchA = kBlockM + kPadAcross; // [block_k, block_m]

@@ -333,8 +333,7 @@ static_assert(kBlockK % (2 * kStepK) == 0, "fragments of even and odd steps have
 
 // Boxes of A and B in shared memory lie as in global memory. A row is longer than the box, so that
 // the rows which one load touches start in different banks.
-constexpr int kPadAlongK = 8;
-constexpr int kPadAcross = 8;
+constexpr int kPadAlongK = 8;                 // elements, in rows along k
 constexpr int kPitchA = kBlockK + kPadAlongK; // [block_m, block_k]
 constexpr int kElementsA = kBlockM * kPitchA;
 constexpr int kPitchB = kBlockK + kPadAlongK; // [block_n, block_k]

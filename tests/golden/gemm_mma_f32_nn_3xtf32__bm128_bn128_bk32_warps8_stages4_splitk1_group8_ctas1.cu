@@ -348,7 +348,7 @@ static_assert(kBlockK % (2 * kStepK) == 0, "fragments of even and odd steps have
 // Boxes of A and B in shared memory lie as in global memory. A row is longer than the box, so that
 // the rows which one load touches start in different banks.
 constexpr int kPadAlongK = 4;                 // elements, in rows along k
-constexpr int kPadAcross = 8;                 // in rows along m or n
+constexpr int kPadAcross = 8;                 // elements, in rows along m or n
 constexpr int kPitchA = kBlockK + kPadAlongK; // [block_m, block_k]
 constexpr int kElementsA = kBlockM * kPitchA;
 constexpr int kPitchB = kBlockN + kPadAcross; // [block_k, block_n]
