@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autotune/model.h"
 #include "autotune/space.h"
 
 const char *fj_step_name(enum fj_lookup_step step)
@@ -229,6 +230,50 @@ static bool from_records(const struct fj_lookup *lookup, const struct fj_problem
 
 // --- Rules ------------------------------------------------------------------------------------
 
+// The tile that the model likes best, with the schedule of `choice`; the kernel's rules set the
+// rest. Returns its time, 0 when there is none.
+static double best_tile(const struct fj_lookup *lookup, const struct fj_choice *choice,
+                        const struct fj_space *space, struct fj_choice *ret_best)
+{
+    const struct fj_kernel_class *const only[] = {choice->kernel, NULL};
+    const struct fj_space tiles = fj_space_tiles(space);
+    struct fj_problem wanted = choice->problem;
+    double least_us = 0;
+    wanted.family = choice->kernel->family;
+    for (int64_t i = 0; i < fj_space_size(&tiles); i++) {
+        struct fj_choice tried;
+        struct fj_model model;
+        fj_space_point(&tiles, i, &wanted.fixed);
+        if (fj_kernel_choose_from(only, &wanted, lookup->gpu, &tried))
+            continue;
+        fj_model_predict(&tried, lookup->gpu, &model);
+        if (least_us <= 0 || model.predicted_us < least_us) {
+            least_us = model.predicted_us;
+            *ret_best = tried;
+        }
+    }
+    return least_us;
+}
+
+// Sizes that the default's tiles cover badly.
+static bool from_model(const struct fj_lookup *lookup, struct fj_choice *choice, double *ret_us)
+{
+    const double trust = fj_space_trust(choice->kernel, lookup->gpu);
+    struct fj_space space;
+    struct fj_choice best;
+    struct fj_model own;
+    if (trust <= 0 || !fj_model_applies(&choice->problem) ||
+        !fj_space_of(choice->kernel, lookup->gpu, &space))
+        return false;
+    fj_model_predict(choice, lookup->gpu, &own);
+    *ret_us = best_tile(lookup, choice, &space, &best);
+    if (*ret_us <= 0 || *ret_us > (1 - trust) * own.predicted_us)
+        return false;
+    best.problem.fixed = choice->problem.fixed;
+    *choice = best;
+    return true;
+}
+
 static void from_rules(const struct fj_lookup *lookup, const struct fj_problem *problem,
                        struct fj_choice *choice, struct fj_found *ret_found)
 {
@@ -246,6 +291,12 @@ static void from_rules(const struct fj_lookup *lookup, const struct fj_problem *
     }
     snprintf(ret_found->from, sizeof(ret_found->from), "%s: %s", fj_step_name(ret_found->step),
              ret_found->step == FJ_STEP_ARCH ? "autotune/arch" : choice->kernel->name);
+    double predicted_us;
+    if (from_model(lookup, choice, &predicted_us)) {
+        ret_found->step = FJ_STEP_ARCH;
+        snprintf(ret_found->from, sizeof(ret_found->from), "%s: by the model, %.1f us predicted",
+                 fj_step_name(FJ_STEP_ARCH), predicted_us);
+    }
 }
 
 int fj_lookup_choose(const struct fj_lookup *lookup, const struct fj_problem *problem,

@@ -128,6 +128,25 @@ static double block_clocks(const struct fj_choice *choice, const struct fj_gpu *
     return share * (longest + exposed * rest) + 60;
 }
 
+bool fj_model_applies(const struct fj_problem *problem)
+{
+    const struct fj_attn *a = &problem->attn;
+    const struct fj_gemm *g = &problem->gemm;
+    return problem->op == FAJIT_OP_GEMM
+               ? g->m > 0 && g->n > 0 && g->k > 0
+               : a->batch > 0 && a->heads_q > 0 && a->seq_q > 0 && a->seq_k > 0;
+}
+
+// CTAs of one SM after one another. Resident ones share out what is left of unequal tiles, longest
+// first; of equal ones the last is as long as any.
+static double turns_of(const struct fj_choice *choice, double ctas, double sms, double share)
+{
+    const bool equal = choice->problem.op == FAJIT_OP_GEMM || !choice->problem.attn.causal;
+    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && !equal)
+        return fmax(ctas / (sms * share), 1);
+    return ceil(ceil(ctas / sms) / share);
+}
+
 void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
                       struct fj_model *ret_model)
 {
@@ -153,9 +172,7 @@ void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
     // The last wave is as long as a full one; a SM with fewer CTAs runs each of them faster.
     double per_sm = ceil(tiles.ctas / sms);
     double share = fmin(per_sm, model.ctas_per_sm);
-    double turns = choice->problem.variant == FAJIT_VARIANT_PERSISTENT
-                       ? fmax(tiles.ctas / (sms * share), 1)
-                       : ceil(per_sm / share);
+    double turns = turns_of(choice, tiles.ctas, sms, share);
     double clocks = turns * (tiles.blocks * block_clocks(choice, gpu, share) + CTA_CLOCKS);
     model.predicted_us = choice->kernel->predict_us
                              ? choice->kernel->predict_us(choice, gpu)

@@ -14,6 +14,9 @@ struct fj_model {
     double predicted_us;
 };
 
+// Whether every size of the problem is set.
+bool fj_model_applies(const struct fj_problem *problem);
+
 // Every size of the problem is set.
 void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
                       struct fj_model *ret_model);

@@ -23,6 +23,13 @@ struct default_row {
     const char *config;
 };
 
+struct trust_row {
+    const char *kernel;
+    int cc_from, cc_to;
+    int percent;
+};
+
+#define FJ_TRUST(kernel, from, to, percent)
 #define FJ_SPACE(kernel, from, to, safe)
 #define FJ_AXIS(kernel, from, to, knob, ...)
 #define FJ_DEFAULT(kernel, from, to, dim_to, rows_to, config)
@@ -47,6 +54,15 @@ static const struct axis_row axis_rows[] = {
 #define FJ_DEFAULT(kernel, from, to, dim_to, rows_to, config)                                      \
     {#kernel, from, to, dim_to, rows_to, config},
 static const struct default_row default_rows[] = {
+#include "autotune/arch/all.def"
+};
+
+#undef FJ_DEFAULT
+#define FJ_DEFAULT(kernel, from, to, dim_to, rows_to, config)
+
+#undef FJ_TRUST
+#define FJ_TRUST(kernel, from, to, percent) {#kernel, from, to, percent},
+static const struct trust_row trust_rows[] = {
 #include "autotune/arch/all.def"
 };
 
@@ -142,4 +158,12 @@ bool fj_space_default(const struct fj_choice *choice, const struct fj_gpu *gpu,
         return *row->config && fj_config_parse(row->config, ret_config) == FAJIT_OK;
     }
     return false;
+}
+
+double fj_space_trust(const struct fj_kernel_class *kernel, const struct fj_gpu *gpu)
+{
+    for (size_t i = 0; i < COUNT(trust_rows); i++)
+        if (fits(trust_rows[i].kernel, trust_rows[i].cc_from, trust_rows[i].cc_to, kernel, gpu))
+            return trust_rows[i].percent / 100.0;
+    return 0;
 }

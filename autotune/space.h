@@ -38,4 +38,8 @@ void fj_space_point(const struct fj_space *space, int64_t index, struct fj_confi
 bool fj_space_default(const struct fj_choice *choice, const struct fj_gpu *gpu,
                       struct fj_config *ret_config);
 
+// By how much, in parts of one, the model must find a tile faster than the default for its word to
+// be taken without a measurement; 0: never.
+double fj_space_trust(const struct fj_kernel_class *kernel, const struct fj_gpu *gpu);
+
 #endif

@@ -302,12 +302,8 @@ static double predict(const struct fj_lookup *lookup, const struct fj_problem *p
 {
     struct fj_choice choice;
     struct fj_model model;
-    struct fj_tune_key key;
-    if (fj_tune_key_of(problem, &key) || fj_lookup_apply(lookup, problem, record, &choice))
+    if (!fj_model_applies(problem) || fj_lookup_apply(lookup, problem, record, &choice))
         return 0;
-    for (int i = 0; i < FJ_TUNE_SIZES; i++)
-        if (!key.sizes[i] && (i > 0 || problem->op == FAJIT_OP_ATTN_FWD))
-            return 0;
     fj_model_predict(&choice, lookup->gpu, &model);
     return model.predicted_us;
 }

@@ -584,8 +584,9 @@ FAJIT_API int fajit_plan_time(struct fajit_plan *plan, const void *args,
 // (FAJIT_EFFORT_TUNE, FAJIT_TUNE=on). The look-up answers with the first of: a record of this
 // problem ("exact"), of one in the same bucket of sizes ("bucket"; powers of two and midpoints), of
 // the nearest one within a factor of four ("nearest"), one made with another template or NVRTC
-// ("stale"), one of another GPU of the same compute capability ("other gpu"), a table ("arch"), the
-// kernel's own rule ("heuristic"). fajit_plan_info says which in `config_from`.
+// ("stale"), one of another GPU of the same compute capability ("other gpu"), a table or, for sizes
+// that the default's tiles cover badly, the ranking model ("arch"), the kernel's own rule
+// ("heuristic"). fajit_plan_info says which in `config_from`.
 //
 // Timing twice may choose differently when two configurations are as fast as each other; only
 // records give identical choices. Results repeat bit for bit per configuration, not across them:
