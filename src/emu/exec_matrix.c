@@ -77,7 +77,8 @@ static bool shape_and_types(const char *op, int shape[3], int types[4], int *ret
             found = shape_of(part, shape);
         } else if (type_of(part) >= 0 && *ret_n < 4) {
             types[(*ret_n)++] = type_of(part);
-        } else if (strcmp(part, "row") != 0 && strcmp(part, "col") != 0) {
+        } else if (strcmp(part, "row") != 0 && strcmp(part, "col") != 0 &&
+                   strcmp(part, "satfinite") != 0) {
             return false;
         }
     }
@@ -113,8 +114,9 @@ static void decode_mma(struct fj_emu_build *b, const struct fj_ptx_insn *src)
                                    .d_type = (uint8_t)types[0],
                                    .a_type = (uint8_t)types[1],
                                    .b_type = (uint8_t)types[2],
-                                   .c_type = (uint8_t)types[3]};
-    if (!fj_emu_mma_supported(&m->op)) {
+                                   .c_type = (uint8_t)types[3],
+                                   .saturate = fj_emu_has(src->op, ".satfinite")};
+    if (!fj_emu_mma_supported(&m->op) || (m->op.saturate && m->op.d_type != FJ_EMU_S32)) {
         fj_emu_build_unknown(b);
         return;
     }
@@ -246,7 +248,11 @@ static bool wgmma_flags(const struct fj_ptx_insn *src, struct fj_emu_wgmma_op *o
 {
     const bool has_trans = op->a_type == FJ_EMU_F16 || op->a_type == FJ_EMU_BF16;
     const int n_trans = !has_trans ? 0 : op->a_in_registers ? 1 : 2;
-    if (op->a_type == FJ_EMU_S8 || op->a_type == FJ_EMU_U8)
+    if (op->d_type == FJ_EMU_S32) {
+        op->a_scale = op->b_scale = 1;
+        return src->n_ops == 4;
+    }
+    if (op->saturate)
         return false;
     if (src->n_ops != 6 + n_trans || !is_one(&src->ops[4], &op->a_scale) ||
         !is_one(&src->ops[5], &op->b_scale))
@@ -272,7 +278,7 @@ static void decode_wgmma(struct fj_emu_build *b, const struct fj_ptx_insn *src)
     int shape[3], types[4], n_types;
     struct fj_emu_wgmma_op *op = fj_emu_build_alloc(b, sizeof(*op));
     if (op == NULL || !shape_and_types(src->op, shape, types, &n_types) || n_types != 3 ||
-        src->n_ops < 6 || shape[0] != 64 || shape[1] > 256 || shape[2] > 255) {
+        src->n_ops < 4 || shape[0] != 64 || shape[1] > 256 || shape[2] > 255) {
         fj_emu_build_unknown(b);
         return;
     }
@@ -282,6 +288,7 @@ static void decode_wgmma(struct fj_emu_build *b, const struct fj_ptx_insn *src)
     op->a_type = (uint8_t)types[1];
     op->b_type = (uint8_t)types[2];
     op->a_in_registers = src->ops[1].kind == FJ_PTX_OP_VECTOR;
+    op->saturate = fj_emu_has(src->op, ".satfinite");
     if (!wgmma_flags(src, op) || !fj_emu_wgmma_supported(op)) {
         fj_emu_build_unknown(b);
         return;

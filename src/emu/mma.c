@@ -22,8 +22,16 @@ static const struct fj_emu_mma_op shapes[] = {
     {16, 8, 32, FJ_EMU_F32, FJ_EMU_E5M2, FJ_EMU_E5M2, FJ_EMU_F32},
 };
 
+static bool is_byte(int type)
+{
+    return type == FJ_EMU_S8 || type == FJ_EMU_U8;
+}
+
 bool fj_emu_mma_supported(const struct fj_emu_mma_op *op)
 {
+    if (op->d_type == FJ_EMU_S32)
+        return op->m == 16 && op->n == 8 && (op->k == 16 || op->k == 32) && is_byte(op->a_type) &&
+               is_byte(op->b_type) && op->c_type == FJ_EMU_S32;
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
         if (memcmp(&shapes[i], op, sizeof(*op)) == 0)
             return true;
@@ -104,13 +112,33 @@ void fj_emu_tile_run_f16(uint32_t *const *d, const uint32_t *const *c, int tiles
     pack_f16_acc(acc, tiles, d);
 }
 
+void fj_emu_tile_run_s32(uint32_t *const *d, const uint32_t *const *c, int tiles,
+                         float (*a)[FJ_EMU_MAX_K], const float *b, int k, bool saturate)
+{
+    float sum[4 * FJ_EMU_MAX_TILES][32];
+    uint32_t *regs[4 * FJ_EMU_MAX_TILES];
+    for (int i = 0; i < 4 * tiles; i++)
+        regs[i] = (uint32_t *)sum[i];
+    fj_emu_tile_run(regs, NULL, tiles, a, b, k);
+    for (int i = 0; i < 4 * tiles; i++) {
+        for (int lane = 0; lane < 32; lane++) {
+            const int64_t old = c ? (int32_t)c[i][lane] : 0;
+            const int64_t now = old + (int64_t)sum[i][lane];
+            const int64_t cut = now > INT32_MAX ? INT32_MAX : now < INT32_MIN ? INT32_MIN : now;
+            d[i][lane] = (uint32_t)(saturate ? cut : now);
+        }
+    }
+}
+
 void fj_emu_mma(const struct fj_emu_mma_op *op, uint32_t *const d[], const uint32_t *const a[],
                 const uint32_t *const b[], const uint32_t *const c[])
 {
     float wide_a[16][FJ_EMU_MAX_K], wide_b[FJ_EMU_MAX_K * 8];
     fj_emu_gather_a(op->a_type, op->k, a, false, wide_a);
     gather_b(op->b_type, op->k, b, wide_b);
-    if (op->d_type == FJ_EMU_F16)
+    if (op->d_type == FJ_EMU_S32)
+        fj_emu_tile_run_s32(d, c, 1, wide_a, wide_b, op->k, op->saturate);
+    else if (op->d_type == FJ_EMU_F16)
         fj_emu_tile_run_f16(d, c, 1, wide_a, wide_b, op->k);
     else
         fj_emu_tile_run(d, c, 1, wide_a, wide_b, op->k);

@@ -9,6 +9,7 @@
 // are exact unless they underflow, and added to the accumulator one after the other for k = 0, 1,
 // 2 .., each sum rounded to nearest even; f16 accumulators are rounded once, at the end. The
 // hardware's order and rounding are not documented. A NaN result is 0x7fffffff (0x7fff in f16).
+// Sums of integers are exact.
 #ifndef FJ_EMU_MMA_H
 #define FJ_EMU_MMA_H
 
@@ -31,6 +32,7 @@ enum fj_emu_type {
 struct fj_emu_mma_op {
     uint8_t m, n, k;
     uint8_t d_type, a_type, b_type, c_type; // enum fj_emu_type
+    bool saturate;                          // .satfinite, of integers
 };
 
 // Whether the shape and types exist; called once at decode.
@@ -55,6 +57,7 @@ struct fj_emu_wgmma_op {
     uint8_t d_type, a_type, b_type;
     bool a_in_registers;
     bool a_trans, b_trans;   // 1: MN-major
+    bool saturate;           // .satfinite, of integers
     int8_t a_scale, b_scale; // 1 or -1
 };
 

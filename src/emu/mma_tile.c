@@ -72,6 +72,14 @@ BODY void widen(int type, const void *src, int count, bool negate, float *ret)
         for (int i = 0; i < count; i++)
             ret[i] = widen_e4m3(byte[i], flip);
         break;
+    case FJ_EMU_S8:
+        for (int i = 0; i < count; i++)
+            ret[i] = (float)(int8_t)byte[i];
+        break;
+    case FJ_EMU_U8:
+        for (int i = 0; i < count; i++)
+            ret[i] = (float)byte[i];
+        break;
     default: // e5m2 is the upper byte of an f16
         for (int i = 0; i < count; i++)
             ret[i] = widen_f16((uint16_t)(byte[i] << 8), flip);

@@ -30,4 +30,9 @@ void fj_emu_tile_run(uint32_t *const *d, const uint32_t *const *c, int tiles,
 void fj_emu_tile_run_f16(uint32_t *const *d, const uint32_t *const *c, int tiles,
                          float (*a)[FJ_EMU_MAX_K], const float *b, int k);
 
+// The same of integers: sums of up to 32 products of two bytes are exact in fp32, and are added to
+// c as 32-bit integers, which wrap or (saturate) stop at their ends.
+void fj_emu_tile_run_s32(uint32_t *const *d, const uint32_t *const *c, int tiles,
+                         float (*a)[FJ_EMU_MAX_K], const float *b, int k, bool saturate);
+
 #endif

@@ -118,6 +118,11 @@ static bool is_sixteen_bit(int type)
     return type == FJ_EMU_F16 || type == FJ_EMU_BF16;
 }
 
+static bool is_byte(int type)
+{
+    return type == FJ_EMU_S8 || type == FJ_EMU_U8;
+}
+
 static bool is_fp8(int type)
 {
     return type == FJ_EMU_E4M3 || type == FJ_EMU_E5M2;
@@ -125,6 +130,10 @@ static bool is_fp8(int type)
 
 bool fj_emu_wgmma_supported(const struct fj_emu_wgmma_op *op)
 {
+    const bool integers = is_byte(op->a_type) && is_byte(op->b_type);
+    if (integers) // columns in steps of 16 past the first
+        return op->d_type == FJ_EMU_S32 && op->k == K_BYTES && !op->a_trans && !op->b_trans &&
+               op->n >= 8 && op->n <= 256 && (op->n % 16 == 0 || op->n == 8 || op->n == 24);
     bool fp8 = is_fp8(op->a_type) && is_fp8(op->b_type);
     bool same =
         op->a_type == op->b_type && (is_sixteen_bit(op->a_type) || op->a_type == FJ_EMU_TF32);
@@ -155,7 +164,9 @@ int fj_emu_wgmma(const struct fj_emu_wgmma_op *op, const struct fj_emu_wgmma_arg
               ret_bad))
         return -1;
     const uint32_t *const *c = args->scale_d ? (const uint32_t *const *)args->d : NULL;
-    if (op->d_type == FJ_EMU_F16)
+    if (op->d_type == FJ_EMU_S32)
+        fj_emu_tile_run_s32(args->d, c, op->n / 8, a, b, op->k, op->saturate);
+    else if (op->d_type == FJ_EMU_F16)
         fj_emu_tile_run_f16(args->d, c, op->n / 8, a, b, op->k);
     else
         fj_emu_tile_run(args->d, c, op->n / 8, a, b, op->k);

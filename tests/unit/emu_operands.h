@@ -5,6 +5,7 @@
 #include "base/num.h"
 #include "emu/mma.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,24 @@ static inline int type_bytes(int type)
 {
     if (type == FJ_EMU_TF32 || type == FJ_EMU_F32)
         return 4;
-    return type == FJ_EMU_E4M3 || type == FJ_EMU_E5M2 ? 1 : 2;
+    return type == FJ_EMU_F16 || type == FJ_EMU_BF16 ? 2 : 1;
+}
+
+// Any value of an integer type; a small one of a floating type.
+static inline int any_int(int type)
+{
+    if (type != FJ_EMU_S8 && type != FJ_EMU_U8)
+        return small_int();
+    return (int)(next_random() % 256) - (type == FJ_EMU_S8 ? 128 : 0);
+}
+
+// c + sum as an integer accumulator takes it.
+static inline int32_t accumulate(int32_t c, int sum, bool saturate)
+{
+    const int64_t now = (int64_t)c + sum;
+    if (saturate && now != (int32_t)now)
+        return now > 0 ? INT32_MAX : INT32_MIN;
+    return (int32_t)(uint32_t)now;
 }
 
 // Bits of a small integer in a format. fp8 has an explicit table: e4m3 and e5m2 of 0..4.
@@ -41,6 +59,9 @@ static inline uint32_t encode(int type, int value)
         return fj_f32_to_f16(wide);
     case FJ_EMU_BF16:
         return bits >> 16;
+    case FJ_EMU_S8:
+    case FJ_EMU_U8:
+        return (uint32_t)value & 0xff;
     case FJ_EMU_E4M3:
         return sign | e4m3[abs(value)];
     case FJ_EMU_E5M2:

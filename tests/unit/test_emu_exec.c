@@ -340,6 +340,25 @@ static void test_copied_sectors(void **state)
     }
 }
 
+// Integers of a matrix instruction: the accumulator is the thread's number, 32 products of 1 and 2.
+static void test_integer_matrix(void **state)
+{
+    (void)state;
+    struct emu_run run;
+    emu_good(&run,
+             KERNEL("", "mov.u32 %r1, 0x01010101; mov.u32 %r2, 0x02020202; sub.u32 %r3, 0, %r0;\n"
+                        "mov.u32 %r8, 2147483647; mov.u32 %r9, 0;\n"
+                        "mma.sync.aligned.m16n8k32.row.col.satfinite.s32.s8.u8.s32 "
+                        "{%r4, %r5, %r6, %r7}, {%r1, %r1, %r1, %r1}, {%r2, %r2}, "
+                        "{%r0, %r3, %r8, %r9}; add.u32 %r4, %r4, %r5;\n"
+                        "xor.b32 %r6, %r6, 2147483647; add.u32 %r4, %r4, %r6;\n"
+                        "st.global.u32 [%d2], %r4;"),
+             32);
+    for (int i = 0; i < 32; i++)
+        assert_int_equal(run.words[i], 128);
+    emu_close(&run);
+}
+
 struct seen {
     int steps, watches;
     uint64_t values[32];
@@ -389,7 +408,8 @@ int main(void)
         cmocka_unit_test(test_barrier),        cmocka_unit_test(test_mbarrier),
         cmocka_unit_test(test_copies),         cmocka_unit_test(test_cluster),
         cmocka_unit_test(test_exchanges),      cmocka_unit_test(test_counts),
-        cmocka_unit_test(test_copied_sectors), cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_copied_sectors), cmocka_unit_test(test_integer_matrix),
+        cmocka_unit_test(test_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,35 @@ static void test_mma_exact(void **state)
     }
 }
 
+static void test_mma_integers(void **state)
+{
+    (void)state;
+    static struct mma_case t;
+    static const uint8_t types[] = {FJ_EMU_S8, FJ_EMU_U8};
+    for (int n = 0; n < 16; n++) {
+        t.op = (struct fj_emu_mma_op){
+            16,         8,     n & 1 ? 16 : 32, FJ_EMU_S32, types[n >> 1 & 1], types[n >> 2 & 1],
+            FJ_EMU_S32, n >> 3};
+        assert_true(fj_emu_mma_supported(&t.op));
+        for (int i = 0; i < 16 * 32; i++) {
+            t.a[i / 32][i % 32] = any_int(t.op.a_type);
+            t.b[i % 32][i / 32 % 8] = any_int(t.op.b_type);
+            t.c[i / 32][i % 8] = (i & 1 ? INT32_MAX - 100000 : INT32_MIN + 100000) + i;
+        }
+        pack_ab(&t);
+        for (int i = 0; i < 4 * 32; i++)
+            t.rc[i / 32][i % 32] = (uint32_t)t.c[acc_row(i / 32, i % 32)][acc_col(i / 32, i % 32)];
+        run_mma(&t);
+        for (int i = 0; i < 4 * 32; i++) {
+            int row = acc_row(i / 32, i % 32), col = acc_col(i / 32, i % 32), sum = 0;
+            for (int k = 0; k < t.op.k; k++)
+                sum += t.a[row][k] * t.b[k][col];
+            assert_int_equal((int32_t)t.rd[i / 32][i % 32],
+                             accumulate(t.c[row][col], sum, t.op.saturate));
+        }
+    }
+}
+
 static void test_mma_shapes(void **state)
 {
     (void)state;
@@ -218,11 +247,9 @@ static void test_stmatrix_inverts_ldmatrix(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mma_exact),
-        cmocka_unit_test(test_mma_shapes),
-        cmocka_unit_test(test_mma_edges),
-        cmocka_unit_test(test_ldmatrix),
-        cmocka_unit_test(test_stmatrix_inverts_ldmatrix),
+        cmocka_unit_test(test_mma_exact),  cmocka_unit_test(test_mma_integers),
+        cmocka_unit_test(test_mma_shapes), cmocka_unit_test(test_mma_edges),
+        cmocka_unit_test(test_ldmatrix),   cmocka_unit_test(test_stmatrix_inverts_ldmatrix),
     };
     printf("seed %#llx\n", (unsigned long long)operand_seed);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,13 +95,13 @@ static void fill_wgmma(struct wgmma_case *t)
 {
     for (int row = 0; row < 256; row++)
         for (int k = 0; k < t->op.k; k++) {
-            t->b[row][k] = small_int();
+            t->b[row][k] = any_int(t->op.b_type);
             if (row < t->op.n)
                 put(t->smem + element_address(&t->at_b, t->op.b_type, row, k), t->op.b_type, 0,
                     t->b[row][k]);
             if (row >= 64)
                 continue;
-            t->a[row][k] = small_int();
+            t->a[row][k] = any_int(t->op.a_type);
             if (!t->op.a_in_registers)
                 put(t->smem + element_address(&t->at_a, t->op.a_type, row, k), t->op.a_type, 0,
                     t->a[row][k]);
@@ -258,6 +258,62 @@ static void test_wgmma_types(void **state)
     }
 }
 
+static void put_word(struct wgmma_case *t, int row, int col, uint32_t value)
+{
+    int warp, reg, lane;
+    locate(row, col, &warp, &reg, &lane);
+    t->rd[warp][reg][lane] = value;
+}
+
+static int32_t get_word(const struct wgmma_case *t, int row, int col)
+{
+    int warp, reg, lane;
+    locate(row, col, &warp, &reg, &lane);
+    return (int32_t)t->rd[warp][reg][lane];
+}
+
+// Whole ranges of bytes and accumulators near the ends of 32 bits.
+static void check_integers(struct wgmma_case *t)
+{
+    uint32_t bad = 0;
+    assert_true(fj_emu_wgmma_supported(&t->op));
+    fill_wgmma(t);
+    for (int i = 0; i < 64 * t->op.n; i++) {
+        int *c = &t->c[i / t->op.n][i % t->op.n];
+        *c = (i % 2 ? INT32_MAX : INT32_MIN) + (i % 2 ? -1 : 1) * (int)(next_random() % 100000);
+        put_word(t, i / t->op.n, i % t->op.n, (uint32_t)*c);
+    }
+    assert_int_equal(run_wgmma(t, SMEM_BYTES, &bad), 0);
+    for (int row = 0; row < 64; row++)
+        for (int col = 0; col < t->op.n; col++) {
+            int sum = 0;
+            for (int k = 0; k < 32; k++)
+                sum += t->a[row][k] * t->b[col][k];
+            const int32_t c = t->scale_d ? t->c[row][col] : 0;
+            assert_int_equal(get_word(t, row, col), accumulate(c, sum, t->op.saturate));
+        }
+}
+
+static void test_wgmma_integers(void **state)
+{
+    (void)state;
+    static const uint8_t types[] = {FJ_EMU_S8, FJ_EMU_U8};
+    static const int ns[] = {8, 24, 32, 256};
+    for (int i = 0; i < 16; i++) {
+        struct wgmma_case *t = new_case(types[i % 2], ns[i / 4]);
+        t->op.b_type = types[i / 2 % 2];
+        t->op.d_type = FJ_EMU_S32;
+        t->op.a_in_registers = i % 3 == 0;
+        t->op.saturate = i / 4 % 2;
+        t->scale_d = i != 5;
+        t->at_b = make_layout(spans[i % 4], false, 32 * 1024, t->op.n, i);
+        check_integers(t);
+        t->op.n = 40; // no such shape
+        assert_false(fj_emu_wgmma_supported(&t->op));
+        free(t);
+    }
+}
+
 static void test_wgmma_limits(void **state)
 {
     (void)state;
@@ -313,7 +369,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wgmma_every_n), cmocka_unit_test(test_wgmma_layouts),
         cmocka_unit_test(test_wgmma_types),   cmocka_unit_test(test_wgmma_limits),
-        cmocka_unit_test(test_wgmma_visit),
+        cmocka_unit_test(test_wgmma_visit),   cmocka_unit_test(test_wgmma_integers),
     };
     printf("seed %#llx\n", (unsigned long long)operand_seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
