@@ -117,7 +117,7 @@ void fj_emu_tile_run_s32(uint32_t *const *d, const uint32_t *const *c, int tiles
 {
     float sum[4 * FJ_EMU_MAX_TILES][32];
     uint32_t *regs[4 * FJ_EMU_MAX_TILES];
-    for (int i = 0; i < 4 * tiles; i++)
+    for (int i = 0; i < 4 * FJ_EMU_MAX_TILES; i++)
         regs[i] = (uint32_t *)sum[i];
     fj_emu_tile_run(regs, NULL, tiles, a, b, k);
     for (int i = 0; i < 4 * tiles; i++) {
