@@ -22,7 +22,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) $kernel_name(
     const element *__restrict__ X, // [n, hidden], aligned to 16 bytes
     const element *__restrict__ W, // [hidden]
     element *__restrict__ Y,       // [n, hidden]
-    int n,
+    int n, // rows
     float eps)
 {
     constexpr int kSteps = kHidden / (kLanes * kVec);
