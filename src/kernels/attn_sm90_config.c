@@ -155,6 +155,14 @@ static int check_registers(const struct fj_attn *attn, const struct fj_config *c
                       "bm=%d leaves a thread %d registers for S, P and O, bn=%d needs %d: ask for "
                       "a smaller bn",
                       FJ_CFG(config, bm), available, bn, needed);
+    // Before they exchange registers, the threads of a pair of CTAs have 128 each; ptxas wants 30
+    // beside the sums of one product.
+    int widest = bn > attn->head_dim_v ? bn : attn->head_dim_v;
+    if (FJ_CFG(config, ctas) == 2 && widest / 2 + 30 > 128)
+        return fj_err(FAJIT_E_UNSUPPORTED,
+                      "ctas=2 leaves a thread 128 registers to begin with, too few for products %d "
+                      "columns wide: ask for ctas=1",
+                      widest);
     return FAJIT_OK;
 }
 

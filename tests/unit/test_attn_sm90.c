@@ -32,6 +32,7 @@ static void test_refusals(void **state)
         {"bn=24", "in steps of 16"},
         {"stages=5", "stages=5"},
         {"ctas=2,bm=192", "bm up to 128"},
+        {"ctas=2,bm=64,bn=208", "208 columns wide"},
         {"pingpong=1,bm=64", "two warpgroups"},
         {"cluster=3", "it may be 1 or 2"},
         {"cluster=4", "it may be 1 or 2"},
