@@ -93,6 +93,16 @@ static bool copies_evenly(int rows, int columns, int threads_of_cta, int element
     return threads_of_cta % chunks == 0 && rows % (threads_of_cta / chunks) == 0;
 }
 
+static bool shares_copies(const struct fj_choice *choice)
+{
+    const struct fj_gemm *gemm = &choice->problem.gemm;
+    const struct fj_config *config = &choice->config;
+    int bm = FJ_CFG(config, bm), bn = FJ_CFG(config, bn), bk = FJ_CFG(config, bk);
+    int element = element_bytes(choice), count = threads(choice);
+    return copies_evenly(gemm->trans_a ? bk : bm, gemm->trans_a ? bm : bk, count, element) &&
+           copies_evenly(gemm->trans_b ? bn : bk, gemm->trans_b ? bk : bn, count, element);
+}
+
 static bool power_of_two(int value)
 {
     return value > 0 && (value & (value - 1)) == 0;
@@ -116,13 +126,11 @@ static int check_tile(const struct fj_choice *choice)
                       "warps=%d: bm=%d by bn=%d is not divided into as many parts of 16 rows by 16 "
                       "columns or multiples of it",
                       FJ_CFG(config, warps), bm, bn);
-    int element = element_bytes(choice), count = threads(choice);
-    if (!copies_evenly(gemm->trans_a ? bk : bm, gemm->trans_a ? bm : bk, count, element) ||
-        !copies_evenly(gemm->trans_b ? bn : bk, gemm->trans_b ? bk : bn, count, element))
+    if (!shares_copies(choice))
         return fj_err(FAJIT_E_INVAL,
                       "%d threads do not share the copies of bm=%d, bn=%d, bk=%d evenly; take a "
                       "larger bk or fewer warps",
-                      count, bm, bn, bk);
+                      threads(choice), bm, bn, bk);
     if (bm / across * (bn / beside) > 64 * 64)
         return fj_err(
             FAJIT_E_INVAL,
@@ -253,22 +261,25 @@ static const struct tile *default_tile(const struct fj_gemm *gemm, const struct 
 }
 
 // The depth of a stage: 128 bytes, or half as much where three stages would not fit, or where fp32
-// fragments leave few registers.
+// fragments leave few registers; unless the threads could not share the copies then.
 static int default_depth(const struct fj_choice *choice, const struct fj_gpu *gpu,
                          const struct tile *tile)
 {
     struct fj_choice tried = *choice;
-    int deep = is_tf32(&choice->problem.gemm) ? 32 : 64;
-    bool large = tile->bm * tile->bn > 128 * 128;
-    if (gpu->cc < 80 || (large && is_tf32(&choice->problem.gemm)))
-        return deep / 2;
+    bool tf32 = is_tf32(&choice->problem.gemm);
+    int deep = tf32 ? 32 : 64;
     FJ_CFG(&tried.config, bm) = (int16_t)tile->bm;
     FJ_CFG(&tried.config, bn) = (int16_t)tile->bn;
     FJ_CFG(&tried.config, bk) = (int16_t)deep;
+    FJ_CFG(&tried.config, warps) = (int16_t)tile->warps;
     int room = gpu->smem_per_sm_bytes / resident(tile) - gpu->smem_reserved_bytes;
     if (room > gpu->smem_per_block_bytes)
         room = gpu->smem_per_block_bytes;
-    return 3 * stage_bytes(&tried) <= room ? deep : deep / 2;
+    bool registers = !tf32 || tile->bm * tile->bn <= 128 * 128;
+    if (gpu->cc >= 80 && registers && 3 * stage_bytes(&tried) <= room)
+        return deep;
+    FJ_CFG(&tried.config, bk) = (int16_t)(deep / 2);
+    return shares_copies(&tried) ? deep / 2 : deep;
 }
 
 static int default_stages(const struct fj_choice *choice, const struct fj_gpu *gpu)

@@ -15,7 +15,7 @@
 
 #define SKIP 77
 #define CUBINS_MAX 120
-#define JOBS_MAX 80000 // the full cross of 12 architectures has 61000
+#define JOBS_MAX 80000 // the full cross of 12 architectures has 78000
 
 static const char *const attn_kernels[] = {"kernel=simt,variant=v2",
                                            "kernel=simt,variant=v1",
@@ -44,6 +44,8 @@ static const char *const gemm_dtypes[] = {"bf16", "f16", "f32,math=fma", "f32,ma
                                           "f32,math=3xtf32"};
 static const char *const gemm_layouts[] = {"nn", "nt", "tn", "tt"};
 static const char *const gemm_ends[] = {"", ",bias,act=gelu", ",beta,out=f32", ",act=silu"};
+// Sizes choose tiles and splits.
+static const char *const gemm_sizes[] = {"", ",align=4", ",m16,n4096,k4096", ",m256,n256,k8192"};
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof((a)[0])))
 
@@ -91,8 +93,8 @@ static void add_attention(int cc, const int *row)
 static void add_gemm(int cc, const int *row)
 {
     char text[192];
-    snprintf(text, sizeof(text), "gemm:%s,%s%s,%s", gemm_dtypes[row[1]], gemm_layouts[row[2]],
-             gemm_ends[row[3]], gemm_kernels[row[0]]);
+    snprintf(text, sizeof(text), "gemm:%s,%s%s%s,%s", gemm_dtypes[row[1]], gemm_layouts[row[2]],
+             gemm_ends[row[3]], gemm_sizes[row[4]], gemm_kernels[row[0]]);
     add_job(text, cc);
 }
 
@@ -208,7 +210,7 @@ int main(int argc, char **argv)
     const int attn_counts[] = {COUNT(attn_kernels), COUNT(dtypes),   COUNT(dims),
                                COUNT(masks),        COUNT(switches), COUNT(aligns)};
     const int gemm_counts[] = {COUNT(gemm_kernels), COUNT(gemm_dtypes), COUNT(gemm_layouts),
-                               COUNT(gemm_ends)};
+                               COUNT(gemm_ends), COUNT(gemm_sizes)};
     for (int i = 0; i < count; i++) {
         if (arch && ccs[i] != arch)
             continue;
