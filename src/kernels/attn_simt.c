@@ -24,10 +24,12 @@ static int check_v1(const struct fj_problem *problem, const struct fj_gpu *gpu)
 // head dim fits into 64 KiB. The first row leaves registers for nothing but what is_plain allows.
 static const struct tile {
     int head_dim; // up to
+    int lengths;  // under seqlens up to here, or head_dim itself: others spill a few registers
     int bm, bn, ctas;
 } tiles[] = {
-    {64, 128, 64, 2}, {64, 64, 64, 2},  {64, 64, 32, 2},  {64, 64, 32, 1},
-    {128, 64, 32, 2}, {128, 32, 32, 1}, {256, 32, 16, 2}, {256, 16, 16, 1},
+    {64, 0, 128, 64, 2},   {64, 48, 64, 64, 2},   {64, 64, 64, 32, 2},
+    {64, 64, 64, 32, 1},   {128, 96, 64, 32, 2},  {128, 128, 32, 32, 2},
+    {128, 128, 32, 32, 1}, {256, 256, 32, 16, 2}, {256, 256, 16, 16, 1},
 };
 
 static int smem_of(const struct fj_attn *attn, int bm, int bn)
@@ -43,14 +45,23 @@ static bool is_plain(const struct fj_attn *attn)
            !attn->seqlens_k;
 }
 
+static bool suits(const struct tile *tile, const struct fj_attn *attn, int ctas_max)
+{
+    int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
+    if (tile == tiles && (ctas_max == 1 || !is_plain(attn)))
+        return false;
+    bool lengths = attn->seqlens_q || attn->seqlens_k;
+    return head_dim <= tile->head_dim &&
+           (!lengths || head_dim <= tile->lengths || head_dim == tile->head_dim);
+}
+
 static void set_defaults(const struct fj_attn *attn, const struct fj_gpu *gpu, int ctas_max,
                          struct fj_config *config)
 {
-    int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
     const struct tile *last = tiles + sizeof(tiles) / sizeof(tiles[0]) - 1, *tile = tiles;
     struct fj_config tried = *config;
     for (; tile <= last; tile++) {
-        if (tile->head_dim < head_dim || (tile == tiles && (ctas_max == 1 || !is_plain(attn))))
+        if (!suits(tile, attn, ctas_max))
             continue;
         tried = *config;
         fj_config_default(&tried, FJ_KNOB_bm, tile->bm);
