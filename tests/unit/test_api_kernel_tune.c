@@ -505,6 +505,7 @@ static void test_driver_failures(void **state)
         if (!reached) {
             assert_int_equal(err, FAJIT_OK);
             assert_string_equal(result.config, "bm=128,warps=4");
+            assert_true(refused > 0);
             return;
         }
     }
