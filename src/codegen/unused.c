@@ -167,8 +167,8 @@ static void mark_name(struct pass *pass, int name)
 
 static void mark_names(struct pass *pass, const struct fj_line_names *names)
 {
-    const int *used = (const int *)pass->tmpl->names.used.data + names->first;
-    for (int i = 0; i < names->count; i++)
+    const int *used = (const int *)pass->tmpl->names.used.data; // NULL in a text without names
+    for (int i = names->first; i < names->first + names->count; i++)
         if (pass->by_name[used[i]] >= 0)
             mark_name(pass, used[i]);
 }

@@ -245,6 +245,13 @@ static void test_line_map(void **state)
     fj_rendering_free(&rendering);
 }
 
+static void test_no_names(void **state)
+{
+    (void)state;
+    reset();
+    check_text("//@prelude\n// 1 + 1\n", "// 1 + 1\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_opaque),    cmocka_unit_test(test_holes),
         cmocka_unit_test(test_constants), cmocka_unit_test(test_own_text_stays),
         cmocka_unit_test(test_watches),   cmocka_unit_test(test_line_map),
+        cmocka_unit_test(test_no_names),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
