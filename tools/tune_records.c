@@ -39,8 +39,10 @@ static int show_record(void *user, const struct fajit_tune_record *r)
         cJSON_AddItemToArray(showing->json, item);
         return 0;
     }
-    strftime(when, sizeof(when), "%F", localtime(&time));
-    printf("  %-9s %-6s %10.2f us  %2d samples  %s %s %s  (%s, NVRTC %s, %s)  %s\n", r->step,
+    // Records that come with the library have no date.
+    if (!time || !strftime(when, sizeof(when), ", %F", localtime(&time)))
+        when[0] = '\0';
+    printf("  %-9s %-6s %10.2f us  %2d samples  %s %s %s  (%s, NVRTC %s%s)  %s\n", r->step,
            r->verdict, r->median_us, r->samples, r->kernel, r->variant, r->config, r->origin,
            *r->nvrtc ? r->nvrtc : "?", when, r->problem);
     return 0;

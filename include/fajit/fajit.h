@@ -667,7 +667,7 @@ struct fajit_tune_record {
     const char *digest, *nvrtc, *origin;
     double median_us, p25_us, p75_us;
     int samples;
-    int64_t time_s;      // seconds since the epoch
+    int64_t time_s;      // seconds since the epoch; 0: bundled
     double predicted_us; // what the ranking model says of the configuration; 0 when it cannot
 };
 
