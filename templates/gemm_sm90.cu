@@ -22,7 +22,7 @@
 //@switch splitk bool     the cluster's CTAs share the depth of one tile
 //@switch streamk bool    the tiles of the last waves are shared out along k
 //@switch turned bool     the product is that of B and A transposed, and C is stored transposed
-//@switch stagger bool    one warpgroup runs ahead of the other
+//@switch stagger bool    one warpgroup ends its tile ahead of the other
 //@switch align int       bytes that pointers and strides are multiples of
 //@require block_m % 64 == 0 && block_n % 8 == 0 && block_n >= 16 && block_n <= 320
 //@require block_n <= 256 || (trans_b && block_n % 16 == 0)
@@ -37,6 +37,7 @@
 //@let tma_rank_max 3
 //@let tma_store out != f32 && !splitk
 //@let multicast cluster > 1 && !splitk
+//@let turns tma_store && stagger
 //@let direct !tma_store || beta || bias || (!turned && block_n % 64 != 0)
 // C = A B on Hopper. A producer warp keeps a ring of stages filled through the tensor memory
 // accelerator (TMA); each computing warpgroup owns 64 rows of the tile and multiplies with wgmma,
@@ -49,8 +50,15 @@
 // tile while the warpgroups write C.
 //
 //@if stagger
-// The first warpgroup starts some steps ahead of the second. As both go equally fast, it stays
-// ahead: it writes C while the second has the tensor cores to itself, and the other way round.
+// Towards the end of a tile the second warpgroup lets the first go ahead: that one writes C while
+// the second has the tensor cores to itself, and the other way round.
+//@if turns
+// Both fill the same panels of shared memory, in turns; another warp copies them to C, so that
+// neither waits for a copy that it has to make itself:
+//
+//     warpgroup   sums of a tile | wait "vacant" | sums -> panels | "filled"     and on
+//     copier      wait "filled" | panels -> C, until they are read | "vacant" for the other one
+//@end
 //
 //@end
 //@if turned
@@ -102,13 +110,19 @@ constexpr int kLoadN = (kBlockN + 63) / 64 * 64; // columns of C whose part of B
 constexpr int kBytesB = kLoadN * kPanelRow;
 constexpr int kBytesStage = kBytesA + kBytesB;
 constexpr int kOffsetC = kStages * kBytesStage;
-//@if tma_store
+//@if turns
+constexpr int kPanelC = kPanelRows * kPanelRow; // bytes of a panel of C
+constexpr int kOffsetBarriers = kOffsetC + (kBlockN + 63) / 64 * kPanel; // room for one warpgroup's
+constexpr int kOffsetTurns = kOffsetBarriers + 2 * 8 * kStages;
+static_assert(kOffsetTurns + 2 * 8 * kWarpgroups == kSmemBytes, "host and kernel agree");
+//@elif tma_store
 constexpr int kBuffersC = 2; // per warpgroup: while one is copied out, the other is filled
 constexpr int kOffsetBarriers = kOffsetC + kWarpgroups * kBuffersC * kPanel;
+static_assert(kOffsetBarriers + 2 * 8 * kStages == kSmemBytes, "host and kernel agree");
 //@else
 constexpr int kOffsetBarriers = kOffsetC;
-//@end
 static_assert(kOffsetBarriers + 2 * 8 * kStages == kSmemBytes, "host and kernel agree");
+//@end
 
 // Whether k is contiguous in memory.
 //@if trans_a
@@ -138,7 +152,12 @@ struct Shared {
     {
         return base + stage * kBytesStage + kBytesA;
     }
-    //@if tma_store
+    //@if turns
+    __device__ __forceinline__ uint32 c(int panel) const
+    {
+        return base + kOffsetC + panel * kPanelC;
+    }
+    //@elif tma_store
     __device__ __forceinline__ uint32 c(int warpgroup) const
     {
         return base + kOffsetC + warpgroup * kBuffersC * kPanel;
@@ -152,6 +171,17 @@ struct Shared {
     {
         return base + kOffsetBarriers + 8 * (kStages + stage);
     }
+    //@if turns
+    // A warpgroup has filled the panels of C; may fill them.
+    __device__ __forceinline__ uint32 filled(int warpgroup) const
+    {
+        return base + kOffsetTurns + 8 * warpgroup;
+    }
+    __device__ __forceinline__ uint32 vacant(int warpgroup) const
+    {
+        return base + kOffsetTurns + 8 * (kWarpgroups + warpgroup);
+    }
+    //@end
 };
 
 // What a launch may change.
@@ -273,20 +303,29 @@ constexpr int kHalfB = kBlockN / 2 * kPanelRow / 16; // of a descriptor, to the 
 
 //@end
 //@if stagger
-constexpr int kLead = 2;        // steps that the first warpgroup is ahead
-constexpr int kLeadBarrier = 8; // named barrier: it is
+// The second warpgroup begins the last kLead steps of a tile when the first has ended all but the
+// last of its own. That one must not wait for a stage that the second still holds.
+constexpr int kLead = kStages > 2 ? 2 : 1;
+constexpr int kLeadBarrier = 8; // named barrier: it has
+
+// The step at which a warpgroup gives (the first) or takes the lead (the second); none, -1, in
+// ranges so short that the first might give it twice before the second takes it.
+__device__ __forceinline__ int find_lead_step(const Range &range, int warpgroup)
+{
+    if (range.end - range.begin < kStages)
+        return -1;
+    return warpgroup == 0 ? range.end - 1 : range.end - kLead;
+}
 
 //@end
 // A warpgroup: the sums of its 64 rows of a tile, [64, block_n] fp32 in the accumulator layout.
-// clang-format off
 __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> &ring,
                                               const Range &range, int warpgroup,
-                                              //@if stagger
-                                              int lead_step,
-                                              //@end
                                               float (&sums)[kBlockN / 2])
-// clang-format on
 {
+    //@if stagger
+    const int lead_step = find_lead_step(range, warpgroup);
+    //@end
 #pragma unroll
     for (int i = 0; i < kBlockN / 2; ++i)
         sums[i] = 0.0f;
@@ -296,6 +335,10 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     for (int step = range.begin; step < range.end; ++step) {
         const uint32 a = wgmma_descriptor(smem.a(ring.slot) + warpgroup * kPanel, kPanel);
         const uint32 b = wgmma_descriptor(smem.b(ring.slot), kPanel);
+        //@if stagger
+        if (warpgroup == 1 && step == lead_step)
+            named_barrier_sync(kLeadBarrier, 256);
+        //@end
         mbarrier_wait(smem.full(ring.slot), ring.parity);
         wgmma_fence();
 #pragma unroll
@@ -310,11 +353,11 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
             //@end
         }
         wgmma_commit();
+        wgmma_wait<1>(); // the product of the step before is complete
         //@if stagger
-        if (step == lead_step)
+        if (warpgroup == 0 && step == lead_step)
             named_barrier_arrive(kLeadBarrier, 256);
         //@end
-        wgmma_wait<1>(); // the product of the step before is complete
         if (step != range.begin)
             release(smem, previous);
         previous = ring.slot;
@@ -365,6 +408,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
             mbarrier_init(smem.empty(stage), 4 * kWarpgroups); // one per warp
             //@end
         }
+        //@if turns
+        for (int i = 0; i < kWarpgroups; ++i) {
+            mbarrier_init(smem.filled(i), 4); // one per warp
+            mbarrier_init(smem.vacant(i), 1);
+        }
+        //@end
         mbarrier_init_fence();
         tma_prefetch(a_map);
         tma_prefetch(b_map);
@@ -382,10 +431,22 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
         release_registers<kLoadRegisters>();
         //@end
         Walk walk(shape, rank);
+        //@if turns
+        int turn = 0; // parity of the tile, counted from the first
+        //@end
         while (walk.next(shape, piece)) {
             if (threadIdx.x == 0)
                 load_tile(smem, ring, a_map, b_map, shape, find_tile(shape, piece.tile, rank),
                           piece.range, rank);
+            //@if turns
+            //@if streamk
+            if (piece.range.end < shape.steps)
+                continue; // its sums are left to others
+            //@end
+            if (threadIdx.x == 32)
+                copy_tile(smem, c_map, find_tile(shape, piece.tile, rank), turn);
+            turn ^= 1;
+            //@end
             //@if splitk
             __syncwarp();
             cluster_sync(); // the sums are in shared memory
@@ -398,13 +459,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
         //@end
         float sums[kBlockN / 2];
         Walk walk(shape, rank);
-        //@if tma_store
-        int turn = 0;
-        //@end
-        //@if stagger
-        bool leads = warpgroup == 0; // at its first piece
-        if (warpgroup == 1 && walk.has_steps(shape))
-            named_barrier_sync(kLeadBarrier, 256);
+        //@if turns
+        int turn = 0; // parity of the tile, counted from the first
+        //@elif tma_store
+        int turn = 0; // the buffer of C to fill next
         //@end
         while (walk.next(shape, piece)) {
             const Tile tile = find_tile(shape, piece.tile, rank);
@@ -416,13 +474,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
             const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
             //@end
             //@end
-            //@if stagger
-            const int lead_step = leads ? min(range.begin + kLead, range.end) - 1 : -1;
-            multiply_tile(smem, ring, range, warpgroup, lead_step, sums);
-            leads = false;
-            //@else
             multiply_tile(smem, ring, range, warpgroup, sums);
-            //@end
             //@if streamk
             if (range.end < shape.steps) {
                 leave_sums(handover, warpgroup, sums);
@@ -439,17 +491,27 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) $kernel_name(
             }
             Epilogue end = e;
             end.alpha = 1.0f;
-            //@if tma_store && direct
-            store_tile(smem, c_map, end, out, tile, warpgroup, turn, sums);
+            //@if turns && (beta || bias)
+            fill_panels(smem, end, out, tile, warpgroup, turn, sums);
+            //@elif turns
+            fill_panels(smem, end, warpgroup, turn, sums);
+            //@elif tma_store && (beta || bias)
+            send_panels(smem, c_map, end, out, tile, warpgroup, turn, sums);
             //@elif tma_store
-            store_tile(smem, c_map, end, tile, warpgroup, turn, sums);
+            send_panels(smem, c_map, end, tile, warpgroup, turn, sums);
             //@elif splitk
             store_tile(smem, end, out, tile, rank, warpgroup, sums);
             //@else
             store_tile(end, out, tile, warpgroup, sums);
             //@end
+            //@if turns
+            turn ^= 1;
+            //@end
+            //@if tma_store && !turned && block_n % 64 != 0
+            store_rest(end, out, tile, warpgroup, sums);
+            //@end
         }
-        //@if tma_store
+        //@if tma_store && !turns
         if (threadIdx.x % 128 == 0)
             tma_store_wait_read<0>(); // shared memory must outlive the copies from it
         //@end

@@ -5,7 +5,7 @@
 #define BLOCK_K FJ_GEMM_SM90_BLOCK_K
 #define PANEL_BYTES (64 * FJ_GEMM_SM90_ROW_BYTES)
 #define STAGES_MAX 16
-#define BUFFERS_C 2 // panels of C per warpgroup
+#define BUFFERS_C 2 // panels of C per warpgroup that shares none with another
 #define BARRIER_BYTES 8
 
 static void exchange(int16_t *a, int16_t *b)
@@ -59,10 +59,16 @@ static int bytes_per_stage(const struct fj_choice *computed)
     return rows * FJ_GEMM_SM90_ROW_BYTES + 2 * BARRIER_BYTES;
 }
 
+// Panels of C, and the barriers of warpgroups that take turns with them.
 static int bytes_of_c(const struct fj_choice *computed)
 {
-    int warpgroups = FJ_CFG(&computed->config, bm) / 64;
-    return fj_gemm_sm90_stores_by_tma(computed) ? warpgroups * BUFFERS_C * PANEL_BYTES : 0;
+    const struct fj_config *config = &computed->config;
+    int warpgroups = FJ_CFG(config, bm) / 64;
+    if (!fj_gemm_sm90_stores_by_tma(computed))
+        return 0;
+    if (FJ_CFG(config, pingpong) != 1)
+        return warpgroups * BUFFERS_C * PANEL_BYTES;
+    return (FJ_CFG(config, bn) + 63) / 64 * PANEL_BYTES + 2 * warpgroups * BARRIER_BYTES;
 }
 
 int fj_gemm_sm90_smem(const struct fj_choice *computed)
@@ -230,10 +236,11 @@ static void set_defaults(const struct fj_gpu *gpu, struct fj_choice *choice)
     struct fj_config *config = &choice->config;
     struct fj_choice computed = fj_gemm_sm90_computed(choice);
     fj_config_default(config, FJ_KNOB_group, default_group(&computed));
-    fj_config_default(config, FJ_KNOB_stages, stages_that_fit(&computed, gpu));
     choose_variant(gpu, choice);
     computed.problem.variant = choice->problem.variant;
     fj_config_default(config, FJ_KNOB_pingpong, default_pingpong(&computed));
+    FJ_CFG(&computed.config, pingpong) = FJ_CFG(config, pingpong);
+    fj_config_default(config, FJ_KNOB_stages, stages_that_fit(&computed, gpu));
 }
 
 static int take_tile(const struct fj_gpu *gpu, struct fj_choice *choice)

@@ -78,18 +78,6 @@ struct Walk {
         tile += gridDim.x / kClusterSize;
         return true;
     }
-    //@if stagger
-
-    // Whether any piece has steps.
-    __device__ __forceinline__ bool has_steps(const Shape &shape) const
-    {
-        //@if streamk
-        return share_first < share_last || (shape.steps > 0 && tile < shape.whole);
-        //@else
-        return shape.steps > 0 && tile < shape.tiles;
-        //@end
-    }
-    //@end
 };
 //@if streamk
 

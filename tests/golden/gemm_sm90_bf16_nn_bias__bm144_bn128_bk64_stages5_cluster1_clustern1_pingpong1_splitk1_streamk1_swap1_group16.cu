@@ -4,7 +4,7 @@
 //       --config bm=144,bn=128,bk=64,stages=5,cluster=1,clustern=1,pingpong=1 \
 //       --config splitk=1,streamk=1,swap=1,group=16
 //
-// One CTA: 384 threads, 206928 bytes of dynamic shared memory. One K block: 2359296 FLOPs, 34816
+// One CTA: 384 threads, 198768 bytes of dynamic shared memory. One K block: 2359296 FLOPs, 34816
 // bytes.
 //
 // C = A B on Hopper. A producer warp keeps a ring of stages filled through the tensor memory
@@ -17,8 +17,13 @@
 // One product is always under way while the next is issued. The producer runs ahead into the next
 // tile while the warpgroups write C.
 //
-// The first warpgroup starts some steps ahead of the second. As both go equally fast, it stays
-// ahead: it writes C while the second has the tensor cores to itself, and the other way round.
+// Towards the end of a tile the second warpgroup lets the first go ahead: that one writes C while
+// the second has the tensor cores to itself, and the other way round.
+// Both fill the same panels of shared memory, in turns; another warp copies them to C, so that
+// neither waits for a copy that it has to make itself:
+//
+//     warpgroup   sums of a tile | wait "vacant" | sums -> panels | "filled"     and on
+//     copier      wait "filled" | panels -> C, until they are read | "vacant" for the other one
 //
 // Of C = A B the transpose is computed: what is called A here is B transposed, rows are columns of
 // C and the other way round. So a tile may have few rows of C, where the tensor cores want 64.
@@ -44,7 +49,7 @@ constexpr int kClusterM = 1;        // CTAs below each other in a cluster, which
 constexpr int kClusterN = 1;        // CTAs beside each other in a cluster, which share their A tile
 constexpr int kClusterSize = 1;     // CTAs of one cluster
 constexpr int kPanelRows = 64;      // rows of C in a panel that leaves by TMA
-constexpr int kSmemBytes = 206928;  // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 198768;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -414,9 +419,10 @@ constexpr int kLoadN = kBlockN; // columns of C whose part of B is fetched
 constexpr int kBytesB = kLoadN * kPanelRow;
 constexpr int kBytesStage = kBytesA + kBytesB;
 constexpr int kOffsetC = kStages * kBytesStage;
-constexpr int kBuffersC = 2; // per warpgroup: while one is copied out, the other is filled
-constexpr int kOffsetBarriers = kOffsetC + kWarpgroups * kBuffersC * kPanel;
-static_assert(kOffsetBarriers + 2 * 8 * kStages == kSmemBytes, "host and kernel agree");
+constexpr int kPanelC = kPanelRows * kPanelRow;                          // bytes of a panel of C
+constexpr int kOffsetBarriers = kOffsetC + (kBlockN + 63) / 64 * kPanel; // room for one warpgroup's
+constexpr int kOffsetTurns = kOffsetBarriers + 2 * 8 * kStages;
+static_assert(kOffsetTurns + 2 * 8 * kWarpgroups == kSmemBytes, "host and kernel agree");
 
 // Whether k is contiguous in memory.
 constexpr bool kAlongKA = false;
@@ -438,9 +444,9 @@ struct Shared {
     {
         return base + stage * kBytesStage + kBytesA;
     }
-    __device__ __forceinline__ uint32 c(int warpgroup) const
+    __device__ __forceinline__ uint32 c(int panel) const
     {
-        return base + kOffsetC + warpgroup * kBuffersC * kPanel;
+        return base + kOffsetC + panel * kPanelC;
     }
     __device__ __forceinline__ uint32 full(int stage) const
     {
@@ -449,6 +455,15 @@ struct Shared {
     __device__ __forceinline__ uint32 empty(int stage) const
     {
         return base + kOffsetBarriers + 8 * (kStages + stage);
+    }
+    // A warpgroup has filled the panels of C; may fill them.
+    __device__ __forceinline__ uint32 filled(int warpgroup) const
+    {
+        return base + kOffsetTurns + 8 * warpgroup;
+    }
+    __device__ __forceinline__ uint32 vacant(int warpgroup) const
+    {
+        return base + kOffsetTurns + 8 * (kWarpgroups + warpgroup);
     }
 };
 
@@ -529,12 +544,6 @@ struct Walk {
         piece = {tile, {0, shape.steps}};
         tile += gridDim.x / kClusterSize;
         return true;
-    }
-
-    // Whether any piece has steps.
-    __device__ __forceinline__ bool has_steps(const Shape &shape) const
-    {
-        return share_first < share_last || (shape.steps > 0 && tile < shape.whole);
     }
 };
 
@@ -690,17 +699,26 @@ __device__ __forceinline__ void release(const Shared &smem, int stage)
         mbarrier_arrive(smem.empty(stage));
 }
 
-constexpr int kLead = 2;        // steps that the first warpgroup is ahead
-constexpr int kLeadBarrier = 8; // named barrier: it is
+// The second warpgroup begins the last kLead steps of a tile when the first has ended all but the
+// last of its own. That one must not wait for a stage that the second still holds.
+constexpr int kLead = kStages > 2 ? 2 : 1;
+constexpr int kLeadBarrier = 8; // named barrier: it has
+
+// The step at which a warpgroup gives (the first) or takes the lead (the second); none, -1, in
+// ranges so short that the first might give it twice before the second takes it.
+__device__ __forceinline__ int find_lead_step(const Range &range, int warpgroup)
+{
+    if (range.end - range.begin < kStages)
+        return -1;
+    return warpgroup == 0 ? range.end - 1 : range.end - kLead;
+}
 
 // A warpgroup: the sums of its 64 rows of a tile, [64, block_n] fp32 in the accumulator layout.
-// clang-format off
 __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> &ring,
                                               const Range &range, int warpgroup,
-                                              int lead_step,
                                               float (&sums)[kBlockN / 2])
-// clang-format on
 {
+    const int lead_step = find_lead_step(range, warpgroup);
 #pragma unroll
     for (int i = 0; i < kBlockN / 2; ++i)
         sums[i] = 0.0f;
@@ -710,6 +728,8 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     for (int step = range.begin; step < range.end; ++step) {
         const uint32 a = wgmma_descriptor(smem.a(ring.slot) + warpgroup * kPanel, kPanel);
         const uint32 b = wgmma_descriptor(smem.b(ring.slot), kPanel);
+        if (warpgroup == 1 && step == lead_step)
+            named_barrier_sync(kLeadBarrier, 256);
         mbarrier_wait(smem.full(ring.slot), ring.parity);
         wgmma_fence();
 #pragma unroll
@@ -717,9 +737,9 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
             wgmma_ss<!kAlongKA, !kAlongKB>(sums, a + i * kStepA, b + i * kStepB, 1);
         }
         wgmma_commit();
-        if (step == lead_step)
-            named_barrier_arrive(kLeadBarrier, 256);
         wgmma_wait<1>(); // the product of the step before is complete
+        if (warpgroup == 0 && step == lead_step)
+            named_barrier_arrive(kLeadBarrier, 256);
         if (step != range.begin)
             release(smem, previous);
         previous = ring.slot;
@@ -731,8 +751,8 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
         release(smem, previous);
 }
 
-// How a warpgroup's sums leave gemm_sm90: [64, block_n] fp32 in the accumulator layout of
-// lib/wgmma.cuh.
+// How C leaves gemm_sm90 by the tensor memory accelerator: each warpgroup writes its part of the
+// tile to shared memory in panels, rows of 64 elements of C, swizzled as rows of 128 bytes.
 
 // Results on their way to shared memory (sm_90).
 
@@ -767,54 +787,88 @@ __device__ __forceinline__ uint32 finish_pair(const Epilogue &e, const Output &o
     return pack_out(upper, lower);
 }
 
-// Writes the 64 columns of C that a warpgroup has by way of shared memory, one panel of some rows
-// of C after the other. `turn` is the buffer to fill next.
+constexpr int kPanels = (kBlockN + kPanelRows - 1) / kPanelRows; // of a warpgroup
+
+// The first row of C in a panel, counted from the tile's. The last panel may repeat rows of the one
+// before.
+__device__ __forceinline__ int panel_row(int panel)
+{
+    return min(panel * kPanelRows, kBlockN - kPanelRows);
+}
+
+// Writes a panel: some rows of C, the 64 columns that the warpgroup has.
 // clang-format off
-__device__ __forceinline__ void store_tile(const Shared &smem, const TensorMap &c_map,
-                                           const Epilogue &e,
-                                           const Output &out,
-                                           const Tile &tile, int warpgroup, int &turn,
+__device__ __forceinline__ void fill_panel(uint32 buffer, int panel, const Epilogue &e,
+                                           const Output &out, const Tile &tile, int warpgroup,
                                            const float (&sums)[kBlockN / 2])
 // clang-format on
 {
     const int lane = threadIdx.x % 32;
     const int warp = threadIdx.x / 32 % 4;
-    const int column0 = tile.row0 + 64 * warpgroup;
+    const int first = panel_row(panel);
     // stmatrix stores four 8 x 8 matrices, transposed: of two times 8 rows of C the columns 0-7 and
     // 8-15 of the warp. Lane i gives the address of row i % 8 of matrix i / 8.
     const uint32 lane_at = lane / 16 * (8 * kPanelRow) + lane % 8 * kPanelRow +
                            ((2 * warp + lane / 8 % 2) ^ lane % 8) * 16;
-    constexpr int kPanels = (kBlockN + kPanelRows - 1) / kPanelRows;
     constexpr int kBlocks = kPanelRows / 8; // of 8 rows of C
 #pragma unroll
-    for (int panel = 0; panel < kPanels; ++panel) {
-        // The last panel may repeat rows of the one before.
-        const int first = min(panel * kPanelRows, kBlockN - kPanelRows);
-        const uint32 buffer = smem.c(warpgroup) + turn * kPanel;
-        turn ^= 1;
-        if (threadIdx.x % 128 == 0)
-            tma_store_wait_read<1>(); // the panel before the last has left this buffer
-        named_barrier_sync(1 + warpgroup, 128);
+    for (int pair = 0; pair < (kBlocks + 1) / 2; ++pair) {
+        const int t = min(2 * pair, kBlocks - 2);
+        uint32 words[4];
 #pragma unroll
-        for (int pair = 0; pair < (kBlocks + 1) / 2; ++pair) {
-            const int t = min(2 * pair, kBlocks - 2);
-            uint32 words[4];
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const int at = 4 * (first / 8 + t + i / 2) + i % 2 * 2;
-                const int row = tile.column0 + first + 8 * (t + i / 2) + lane % 4 * 2;
-                const int column = column0 + 16 * warp + lane / 4 + i % 2 * 8;
-                words[i] = finish_pair(e, out, row, column, sums[at], sums[at + 1]);
-            }
-            stmatrix_trans_x4(buffer + lane_at + t * (8 * kPanelRow), words);
+        for (int i = 0; i < 4; ++i) {
+            const int at = 4 * (first / 8 + t + i / 2) + i % 2 * 2;
+            const int row = tile.column0 + first + 8 * (t + i / 2) + lane % 4 * 2;
+            const int column = tile.row0 + 64 * warpgroup + 16 * warp + lane / 4 + i % 2 * 8;
+            words[i] = finish_pair(e, out, row, column, sums[at], sums[at + 1]);
         }
-        fence_proxy_async();
-        named_barrier_sync(1 + warpgroup, 128);
-        if (threadIdx.x % 128 == 0) {
-            tma_store(c_map, buffer, column0, tile.column0 + first, tile.batch);
-            tma_store_commit();
-        }
+        stmatrix_trans_x4(buffer + lane_at + t * (8 * kPanelRow), words);
     }
+}
+
+// One thread: copies a panel to C, in the background.
+__device__ __forceinline__ void store_panel(const TensorMap &c_map, uint32 buffer, const Tile &tile,
+                                            int warpgroup, int panel)
+{
+    tma_store(c_map, buffer, tile.row0 + 64 * warpgroup, tile.column0 + panel_row(panel),
+              tile.batch);
+}
+
+// One thread: copies what the warpgroups write of a tile, one after the other. `turn` is the parity
+// of the tile, counted from the CTA's first.
+__device__ __forceinline__ void copy_tile(const Shared &smem, const TensorMap &c_map,
+                                          const Tile &tile, int turn)
+{
+#pragma unroll 1
+    for (int warpgroup = 0; warpgroup < kWarpgroups; ++warpgroup) {
+        mbarrier_wait(smem.filled(warpgroup), turn);
+#pragma unroll
+        for (int panel = 0; panel < kPanels; ++panel)
+            store_panel(c_map, smem.c(panel), tile, warpgroup, panel);
+        tma_store_commit();
+        tma_store_wait_read<0>();
+        mbarrier_arrive(smem.vacant(warpgroup ^ 1));
+    }
+}
+
+// Writes a warpgroup's part of the tile to the panels that both share.
+// clang-format off
+__device__ __forceinline__ void fill_panels(const Shared &smem, const Epilogue &e,
+                                            const Output &out, const Tile &tile,
+                                            int warpgroup, int turn,
+                                            const float (&sums)[kBlockN / 2])
+// clang-format on
+{
+    // The other warpgroup's have been copied; the very first time there are none.
+    mbarrier_wait(smem.vacant(warpgroup), warpgroup == 0 ? turn ^ 1 : turn);
+#pragma unroll
+    for (int panel = 0; panel < kPanels; ++panel) {
+        fill_panel(smem.c(panel), panel, e, out, tile, warpgroup, sums);
+    }
+    fence_proxy_async();
+    __syncwarp();
+    if (threadIdx.x % 32 == 0)
+        mbarrier_arrive(smem.filled(warpgroup));
 }
 
 // clang-format off
@@ -840,6 +894,10 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
             mbarrier_init(smem.full(stage), 1);
             mbarrier_init(smem.empty(stage), 4 * kWarpgroups); // one per warp
         }
+        for (int i = 0; i < kWarpgroups; ++i) {
+            mbarrier_init(smem.filled(i), 4); // one per warp
+            mbarrier_init(smem.vacant(i), 1);
+        }
         mbarrier_init_fence();
         tma_prefetch(a_map);
         tma_prefetch(b_map);
@@ -851,26 +909,27 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
     if (warpgroup < 0) {
         release_registers<kLoadRegisters>();
         Walk walk(shape, rank);
+        int turn = 0; // parity of the tile, counted from the first
         while (walk.next(shape, piece)) {
             if (threadIdx.x == 0)
                 load_tile(smem, ring, a_map, b_map, shape, find_tile(shape, piece.tile, rank),
                           piece.range, rank);
+            if (piece.range.end < shape.steps)
+                continue; // its sums are left to others
+            if (threadIdx.x == 32)
+                copy_tile(smem, c_map, find_tile(shape, piece.tile, rank), turn);
+            turn ^= 1;
         }
     } else {
         acquire_registers<kMathRegisters>();
         float sums[kBlockN / 2];
         Walk walk(shape, rank);
-        int turn = 0;
-        bool leads = warpgroup == 0; // at its first piece
-        if (warpgroup == 1 && walk.has_steps(shape))
-            named_barrier_sync(kLeadBarrier, 256);
+        int turn = 0; // parity of the tile, counted from the first
         while (walk.next(shape, piece)) {
             const Tile tile = find_tile(shape, piece.tile, rank);
             const Range range = piece.range;
             const Output out{c.data + tile.batch * c.batch, c.row, shape.n, shape.m};
-            const int lead_step = leads ? min(range.begin + kLead, range.end) - 1 : -1;
-            multiply_tile(smem, ring, range, warpgroup, lead_step, sums);
-            leads = false;
+            multiply_tile(smem, ring, range, warpgroup, sums);
             if (range.end < shape.steps) {
                 leave_sums(handover, warpgroup, sums);
                 continue;
@@ -885,9 +944,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
             }
             Epilogue end = e;
             end.alpha = 1.0f;
-            store_tile(smem, c_map, end, out, tile, warpgroup, turn, sums);
+            fill_panels(smem, end, out, tile, warpgroup, turn, sums);
+            turn ^= 1;
         }
-        if (threadIdx.x % 128 == 0)
-            tma_store_wait_read<0>(); // shared memory must outlive the copies from it
     }
 }

@@ -17,8 +17,8 @@
 // One product is always under way while the next is issued. The producer runs ahead into the next
 // tile while the warpgroups write C.
 //
-// The first warpgroup starts some steps ahead of the second. As both go equally fast, it stays
-// ahead: it writes C while the second has the tensor cores to itself, and the other way round.
+// Towards the end of a tile the second warpgroup lets the first go ahead: that one writes C while
+// the second has the tensor cores to itself, and the other way round.
 //
 // Tiles are stored in panels: rows of 128 bytes, swizzled by TMA as wgmma expects (lib/wgmma.cuh).
 // Rows of a panel run along m or n where k is contiguous in memory, else along k.
@@ -494,12 +494,6 @@ struct Walk {
         tile += gridDim.x / kClusterSize;
         return true;
     }
-
-    // Whether any piece has steps.
-    __device__ __forceinline__ bool has_steps(const Shape &shape) const
-    {
-        return shape.steps > 0 && tile < shape.tiles;
-    }
 };
 
 // Fetches a box into this CTA or, when kShared, into every CTA whose bit is set in `ctas`.
@@ -578,17 +572,26 @@ __device__ __forceinline__ void release(const Shared &smem, int stage)
         mbarrier_arrive(smem.empty(stage));
 }
 
-constexpr int kLead = 2;        // steps that the first warpgroup is ahead
-constexpr int kLeadBarrier = 8; // named barrier: it is
+// The second warpgroup begins the last kLead steps of a tile when the first has ended all but the
+// last of its own. That one must not wait for a stage that the second still holds.
+constexpr int kLead = kStages > 2 ? 2 : 1;
+constexpr int kLeadBarrier = 8; // named barrier: it has
+
+// The step at which a warpgroup gives (the first) or takes the lead (the second); none, -1, in
+// ranges so short that the first might give it twice before the second takes it.
+__device__ __forceinline__ int find_lead_step(const Range &range, int warpgroup)
+{
+    if (range.end - range.begin < kStages)
+        return -1;
+    return warpgroup == 0 ? range.end - 1 : range.end - kLead;
+}
 
 // A warpgroup: the sums of its 64 rows of a tile, [64, block_n] fp32 in the accumulator layout.
-// clang-format off
 __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> &ring,
                                               const Range &range, int warpgroup,
-                                              int lead_step,
                                               float (&sums)[kBlockN / 2])
-// clang-format on
 {
+    const int lead_step = find_lead_step(range, warpgroup);
 #pragma unroll
     for (int i = 0; i < kBlockN / 2; ++i)
         sums[i] = 0.0f;
@@ -598,6 +601,8 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
     for (int step = range.begin; step < range.end; ++step) {
         const uint32 a = wgmma_descriptor(smem.a(ring.slot) + warpgroup * kPanel, kPanel);
         const uint32 b = wgmma_descriptor(smem.b(ring.slot), kPanel);
+        if (warpgroup == 1 && step == lead_step)
+            named_barrier_sync(kLeadBarrier, 256);
         mbarrier_wait(smem.full(ring.slot), ring.parity);
         wgmma_fence();
 #pragma unroll
@@ -605,9 +610,9 @@ __device__ __forceinline__ void multiply_tile(const Shared &smem, Ring<kStages> 
             wgmma_ss<!kAlongKA, !kAlongKB>(sums, a + i * kStepA, b + i * kStepB, 1);
         }
         wgmma_commit();
-        if (step == lead_step)
-            named_barrier_arrive(kLeadBarrier, 256);
         wgmma_wait<1>(); // the product of the step before is complete
+        if (warpgroup == 0 && step == lead_step)
+            named_barrier_arrive(kLeadBarrier, 256);
         if (step != range.begin)
             release(smem, previous);
         previous = ring.slot;
@@ -686,16 +691,11 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
         acquire_registers<kMathRegisters>();
         float sums[kBlockN / 2];
         Walk walk(shape, rank);
-        bool leads = warpgroup == 0; // at its first piece
-        if (warpgroup == 1 && walk.has_steps(shape))
-            named_barrier_sync(kLeadBarrier, 256);
         while (walk.next(shape, piece)) {
             const Tile tile = find_tile(shape, piece.tile, rank);
             const Range range = piece.range;
             const Output out{c.data + tile.batch * c.batch, c.row, shape.m, shape.n};
-            const int lead_step = leads ? min(range.begin + kLead, range.end) - 1 : -1;
-            multiply_tile(smem, ring, range, warpgroup, lead_step, sums);
-            leads = false;
+            multiply_tile(smem, ring, range, warpgroup, sums);
             // All sums at once: where alpha is 1, as it mostly is, nothing is left to multiply.
             if (e.alpha != 1.0f) {
 #pragma unroll

@@ -31,6 +31,7 @@ static const char *const kernels[] = {
     "kernel=sm90",
     "kernel=sm90,bm=128,bn=256,bk=64,cluster=2,variant=persistent",
     "kernel=sm90,bm=128,bn=192,bk=64,pingpong=1,variant=persistent",
+    "kernel=sm90,bm=96,bn=128,bk=64,pingpong=1,variant=persistent",
     "kernel=sm90,bm=128,bn=128,bk=64,splitk=4",
     "kernel=sm90,bm=64,bn=64,bk=64,splitk=8",
     "kernel=sm90,bm=128,bn=128,bk=64,streamk=1",
@@ -207,6 +208,10 @@ static const char *const waves[] = {
     "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=64,bn=64,bk=64",
     "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=64,bn=64,bk=64,streamk=1",
     "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=48,bn=128,bk=64,streamk=1,cluster=2",
+    "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=128,bn=48,bk=64,pingpong=1,stages=2",
+    "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=128,bn=64,bk=64,pingpong=1,stages=9",
+    "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=56,bn=128,bk=64,pingpong=1,stages=3",
+    "gemm:bf16,m1600,n1104,k328,nn,kernel=sm90,bm=128,bn=72,bk=64,pingpong=1,streamk=1",
 };
 
 // Runs a case twice; the bytes of the second run are left in its output block.
