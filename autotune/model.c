@@ -53,32 +53,46 @@ struct tiles {
     double useful;
 };
 
-// KV blocks of one head's tiles: under a causal mask those up to the last one that a tile's last
-// row sees.
-static double attn_blocks(const struct fj_attn *attn, int64_t tiles, double queries, double bn)
+// The tiles of one head of attention, the one that sees the fewest keys first.
+struct head_tiles {
+    const struct fj_attn *attn;
+    double count, queries, bn; // queries: of one tile
+};
+
+static struct head_tiles head_tiles(const struct fj_choice *choice)
 {
+    const struct fj_attn *attn = &choice->problem.attn;
+    double group = knob(choice, FJ_KNOB_packgqa, 1);
+    double queries = knob(choice, FJ_KNOB_bm, 64) / group;
+    return (struct head_tiles){.attn = attn,
+                               .count = ceil((double)attn->seq_q / queries),
+                               .queries = queries,
+                               .bn = knob(choice, FJ_KNOB_bn, 64)};
+}
+
+// KV blocks of the i-th tile: under a causal mask those up to the last one that its last row sees.
+static double blocks_of(const struct head_tiles *tiles, double i)
+{
+    const struct fj_attn *attn = tiles->attn;
     const double q = (double)attn->seq_q, k = (double)attn->seq_k;
     const double shift = attn->causal == FAJIT_CAUSAL_BOTTOM_RIGHT ? k - q : 0;
-    double blocks = 0;
+    double visible = fmin((i + 1) * tiles->queries, q) + shift;
     if (attn->causal == FAJIT_CAUSAL_NONE)
-        return (double)tiles * ceil(k / bn);
-    for (int64_t i = 0; i < tiles; i++) {
-        double visible = fmin((double)(i + 1) * queries, q) + shift;
-        blocks += ceil(fmin(fmax(visible, 0), k) / bn);
-    }
-    return blocks;
+        visible = k;
+    return ceil(fmin(fmax(visible, 0), k) / tiles->bn);
 }
 
 static struct tiles attn_tiles(const struct fj_choice *choice)
 {
     const struct fj_attn *attn = &choice->problem.attn;
-    double bm = knob(choice, FJ_KNOB_bm, 64), bn = knob(choice, FJ_KNOB_bn, 64);
-    double group = knob(choice, FJ_KNOB_packgqa, 1);
-    double rows = (double)attn->seq_q * group;
-    double heads = (double)(attn->batch * attn->heads_q) / group;
-    double tiles = ceil(rows / bm);
-    double blocks = attn_blocks(attn, (int64_t)tiles, bm / group, bn) / tiles;
-    return (struct tiles){.ctas = tiles * heads, .blocks = blocks, .useful = rows / (tiles * bm)};
+    const struct head_tiles tiles = head_tiles(choice);
+    double heads = (double)(attn->batch * attn->heads_q) / knob(choice, FJ_KNOB_packgqa, 1);
+    double blocks = 0;
+    for (double i = 0; i < tiles.count; i++)
+        blocks += blocks_of(&tiles, i);
+    return (struct tiles){.ctas = tiles.count * heads,
+                          .blocks = blocks / tiles.count,
+                          .useful = (double)attn->seq_q / (tiles.count * tiles.queries)};
 }
 
 static struct tiles gemm_tiles(const struct fj_choice *choice)
@@ -137,14 +151,29 @@ bool fj_model_applies(const struct fj_problem *problem)
                : a->batch > 0 && a->heads_q > 0 && a->seq_q > 0 && a->seq_k > 0;
 }
 
-// CTAs of one SM after one another. Resident ones share out what is left of unequal tiles, longest
-// first; of equal ones the last is as long as any.
-static double turns_of(const struct fj_choice *choice, double ctas, double sms, double share)
+// KV blocks one after another where `slots` take the tiles of all heads, the longest first. What
+// the last, unfinished wave adds is bounded by the shortest tile, which is taken last.
+static double blocks_in_turn(const struct fj_choice *choice, const struct tiles *tiles,
+                             double slots)
+{
+    const struct head_tiles own = head_tiles(choice);
+    const double heads = tiles->ctas / own.count, rest = fmod(tiles->ctas, slots);
+    double in_rest = 0;
+    for (double i = 0; i * heads < rest; i++)
+        in_rest += blocks_of(&own, i) * fmin(rest - i * heads, heads);
+    double idle = rest > 0 ? fmax(blocks_of(&own, 0) - in_rest / slots, 0) : 0;
+    return fmax(tiles->blocks * tiles->ctas / slots + idle, blocks_of(&own, own.count - 1));
+}
+
+// CTAs of average length of one SM after one another. Resident ones share out unequal tiles; where
+// CTAs are started as others end, or all are equal, the last is as long as any.
+static double turns_of(const struct fj_choice *choice, const struct tiles *tiles, double sms,
+                       double share)
 {
     const bool equal = choice->problem.op == FAJIT_OP_GEMM || !choice->problem.attn.causal;
-    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && !equal)
-        return fmax(ctas / (sms * share), 1);
-    return ceil(ceil(ctas / sms) / share);
+    if (choice->problem.variant == FAJIT_VARIANT_PERSISTENT && !equal && tiles->blocks > 0)
+        return blocks_in_turn(choice, tiles, sms * share) / tiles->blocks;
+    return ceil(ceil(tiles->ctas / sms) / share);
 }
 
 void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
@@ -172,8 +201,10 @@ void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
     // The last wave is as long as a full one; a SM with fewer CTAs runs each of them faster.
     double per_sm = ceil(tiles.ctas / sms);
     double share = fmin(per_sm, model.ctas_per_sm);
-    double turns = turns_of(choice, tiles.ctas, sms, share);
-    double clocks = turns * (tiles.blocks * block_clocks(choice, gpu, share) + CTA_CLOCKS);
+    double turns = turns_of(choice, &tiles, sms, share);
+    // Nothing hides the first block's way to the SM.
+    double first = share * cost.block_bytes / L2_BYTES_PER_CLOCK;
+    double clocks = turns * (tiles.blocks * block_clocks(choice, gpu, share) + CTA_CLOCKS + first);
     model.predicted_us = choice->kernel->predict_us
                              ? choice->kernel->predict_us(choice, gpu)
                              : fmax(clocks / mhz, model.memory_us) + LAUNCH_US;

@@ -5,6 +5,9 @@
 #define BLOCK_N_MAX 256
 #define STAGES_MAX 4
 #define CLUSTER_MAX 2
+// Before they exchange registers, the threads of a pair of CTAs have 128 each; ptxas wants 30
+// beside the sums of one product, 64 rows of this many columns.
+#define PAIR_WIDTH_MAX 196
 
 static const struct fj_sm90_registers registers_alone[CONSUMERS_MAX + 1] = {
     {0, 0, 0}, {56, 240, 204}, {24, 240, 204}, {32, 160, 132}, {24, 112, 80}};
@@ -99,22 +102,48 @@ static void set_stages(const struct fj_gpu *gpu, int most, struct fj_choice *cho
     }
 }
 
+// Whether two CTAs of 64 rows, two stages each, share an SM, and a thread can do with the registers
+// it has before they exchange any.
+static bool fits_in_pairs(const struct fj_gpu *gpu, const struct fj_choice *choice)
+{
+    struct fj_choice pair = *choice;
+    int widest = FJ_CFG(&pair.config, bn);
+    if (choice->problem.attn.head_dim_v > widest)
+        widest = choice->problem.attn.head_dim_v;
+    FJ_CFG(&pair.config, ctas) = 2;
+    FJ_CFG(&pair.config, stages) = 2;
+    return FJ_CFG(&choice->config, ctas) != 1 && FJ_CFG(&pair.config, bm) == FJ_WARPGROUP_ROWS &&
+           widest <= PAIR_WIDTH_MAX && fj_attn_smem_fits(gpu, fj_attn_sm90_smem_bytes(&pair), 2);
+}
+
+// What suits a tile that is none of the table's: what lost least over the 16000 timings of
+// tests/notes/tuning.md.
+static struct tile other_tile(const struct fj_gpu *gpu, const struct fj_choice *choice)
+{
+    const int bm = FJ_CFG(&choice->config, bm);
+    if (fits_in_pairs(gpu, choice))
+        return (struct tile){.stages = 2, .ctas = 2, .pingpong = 2, .rescale = 1};
+    return (struct tile){
+        .stages = STAGES_MAX, .ctas = 1, .pingpong = bm == 128 || bm == 192 ? 1 : 2, .rescale = 1};
+}
+
 static void set_defaults(const struct fj_gpu *gpu, struct fj_choice *choice)
 {
     const struct fj_attn *attn = &choice->problem.attn;
     struct fj_config *config = &choice->config;
     fj_config_default(config, FJ_KNOB_packgqa, wants_packing(attn) ? group_of(attn) : 1);
     int64_t rows = or_any(attn->seq_q, 8192) * FJ_CFG(config, packgqa);
-    const struct tile *tile = default_tile(attn, rows);
-    fj_config_default(config, FJ_KNOB_bm, tile->bm);
-    fj_config_default(config, FJ_KNOB_bn, tile->bn);
-    fj_config_default(config, FJ_KNOB_ctas, FJ_CFG(config, bm) == tile->bm ? tile->ctas : 1);
-    set_stages(gpu, tile->stages, choice);
-    fj_config_default(config, FJ_KNOB_pingpong,
-                      FJ_CFG(config, bm) > FJ_WARPGROUP_ROWS ? tile->pingpong : 2);
+    struct tile tile = *default_tile(attn, rows);
+    fj_config_default(config, FJ_KNOB_bm, tile.bm);
+    fj_config_default(config, FJ_KNOB_bn, tile.bn);
+    if (FJ_CFG(config, bm) != tile.bm || FJ_CFG(config, bn) != tile.bn)
+        tile = other_tile(gpu, choice);
+    fj_config_default(config, FJ_KNOB_ctas, tile.ctas);
+    set_stages(gpu, tile.stages, choice);
+    fj_config_default(config, FJ_KNOB_pingpong, tile.pingpong);
     fj_config_default(config, FJ_KNOB_overlap, 1);
     fj_config_default(config, FJ_KNOB_lazy, 1);
-    fj_config_default(config, FJ_KNOB_rescale, tile->rescale);
+    fj_config_default(config, FJ_KNOB_rescale, tile.rescale);
     fj_config_default(config, FJ_KNOB_cluster, 1);
 }
 
@@ -155,10 +184,8 @@ static int check_registers(const struct fj_attn *attn, const struct fj_config *c
                       "bm=%d leaves a thread %d registers for S, P and O, bn=%d needs %d: ask for "
                       "a smaller bn",
                       FJ_CFG(config, bm), available, bn, needed);
-    // Before they exchange registers, the threads of a pair of CTAs have 128 each; ptxas wants 30
-    // beside the sums of one product.
     int widest = bn > attn->head_dim_v ? bn : attn->head_dim_v;
-    if (FJ_CFG(config, ctas) == 2 && widest / 2 + 30 > 128)
+    if (FJ_CFG(config, ctas) == 2 && widest > PAIR_WIDTH_MAX)
         return fj_err(FAJIT_E_UNSUPPORTED,
                       "ctas=2 leaves a thread 128 registers to begin with, too few for products %d "
                       "columns wide: ask for ctas=1",

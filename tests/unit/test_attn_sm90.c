@@ -53,6 +53,32 @@ static void test_refusals(void **state)
     }
 }
 
+// A tile that the table has not: knobs that go with its rows, and never a pair that does not fit.
+static void test_tiles_of_others(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *problem;
+        int stages, ctas, pingpong;
+    } cases[] = {
+        {"attn:bf16,d64,kernel=sm90,bm=64,bn=96", 2, 2, 2},
+        {"attn:bf16,d64,kernel=sm90,bm=64,bn=224", 3, 1, 2},  // too wide for a pair
+        {"attn:bf16,d128,kernel=sm90,bm=64,bn=128", 3, 1, 2}, // too much shared memory
+        {"attn:bf16,d64,kernel=sm90,bm=64,bn=96,ctas=1", 4, 1, 2},
+        {"attn:f16,q257,k257,d80,kernel=sm90,bm=192,bn=96", 3, 1, 1},
+        {"attn:bf16,q777,k777,d64,causal,kernel=sm90,bm=128,bn=64", 4, 1, 1},
+        {"attn:bf16,q777,k777,d64,causal,kernel=sm90,bm=256,bn=48", 4, 1, 2},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct fj_gpu gpu;
+        struct fj_choice choice = chosen(cases[i].problem, &gpu);
+        print_message("%s\n", cases[i].problem);
+        assert_int_equal(FJ_CFG(&choice.config, stages), cases[i].stages);
+        assert_int_equal(FJ_CFG(&choice.config, ctas), cases[i].ctas);
+        assert_int_equal(FJ_CFG(&choice.config, pingpong), cases[i].pingpong);
+    }
+}
+
 static struct fj_view view_of(int64_t batch, int64_t heads, int64_t seq, int64_t dim)
 {
     return (struct fj_view){
@@ -127,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_tiles_of_others),
         cmocka_unit_test(test_clusters),
         cmocka_unit_test(test_cost_of_a_share),
     };
