@@ -17,8 +17,10 @@ static const struct rates rates[] = {
 
 // L2 delivers about this much to one SM per clock (measured figures of 40 to 64 on 8.0 and 9.0).
 #define L2_BYTES_PER_CLOCK 48.0
-// What a CTA costs beside its blocks: launch, first loads, last stores. Clocks.
+// What a CTA costs beside its blocks: launch, last stores. Clocks.
 #define CTA_CLOCKS 1500.0
+// What of the first block's way to the SM nothing hides.
+#define FIRST_EXPOSED 0.7
 #define LAUNCH_US 3.0
 
 static const struct rates *rates_of(const struct fj_gpu *gpu)
@@ -202,8 +204,7 @@ void fj_model_predict(const struct fj_choice *choice, const struct fj_gpu *gpu,
     double per_sm = ceil(tiles.ctas / sms);
     double share = fmin(per_sm, model.ctas_per_sm);
     double turns = turns_of(choice, &tiles, sms, share);
-    // Nothing hides the first block's way to the SM.
-    double first = share * cost.block_bytes / L2_BYTES_PER_CLOCK;
+    double first = FIRST_EXPOSED * share * cost.block_bytes / L2_BYTES_PER_CLOCK;
     double clocks = turns * (tiles.blocks * block_clocks(choice, gpu, share) + CTA_CLOCKS + first);
     model.predicted_us = choice->kernel->predict_us
                              ? choice->kernel->predict_us(choice, gpu)
