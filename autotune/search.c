@@ -1,5 +1,6 @@
 #include "autotune/search.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,14 +103,20 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+// As records keep times: what a search returns is what later plans read.
+static double whole_ns(double us)
+{
+    return rint(us * 1e3) / 1e3;
+}
+
 static void summarise(struct fj_search_entry *entry)
 {
     double sorted[FJ_SEARCH_SAMPLES];
     memcpy(sorted, entry->samples_us, (size_t)entry->samples * sizeof(*sorted));
     qsort(sorted, (size_t)entry->samples, sizeof(*sorted), compare_doubles);
-    entry->median_us = fj_quantile(sorted, entry->samples, 0.5);
-    entry->p25_us = fj_quantile(sorted, entry->samples, 0.25);
-    entry->p75_us = fj_quantile(sorted, entry->samples, 0.75);
+    entry->median_us = whole_ns(fj_quantile(sorted, entry->samples, 0.5));
+    entry->p25_us = whole_ns(fj_quantile(sorted, entry->samples, 0.25));
+    entry->p75_us = whole_ns(fj_quantile(sorted, entry->samples, 0.75));
 }
 
 // Adds up to `count` samples; false when the candidate fell out.

@@ -115,8 +115,8 @@ static double predicted_us(const char *problem, int bm)
     return predict(text).predicted_us;
 }
 
-// Tiles that are nearly equal, causal mask or not, leave SMs idle in the last wave: 192 tiles of 256
-// rows are two waves on 132 SMs, as 264 are. Unequal ones do not: the last are the shortest.
+// Tiles that are nearly equal, causal mask or not, leave SMs idle in the last wave: 192 tiles of
+// 256 rows are two waves on 132 SMs, as 264 are. Unequal ones do not: the last are the shortest.
 static void test_last_wave(void **state)
 {
     (void)state;

@@ -138,6 +138,24 @@ static void test_finds_the_fastest(void **state)
     }
 }
 
+// A time is the same here and in its record, whatever it is printed with.
+static void test_times_are_whole_nanoseconds(void **state)
+{
+    (void)state;
+    struct fj_search_result result = {0};
+    struct fake fake = make(3);
+    for (int i = 0; i < 3; i++)
+        fake.real_us[i] = 527.37496 + i / 3.0;
+    assert_int_equal(search(&fake, 3, 0, &result), FAJIT_OK);
+    for (int i = 0; i < 3; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "%.3f", result.entries[i].median_us);
+        assert_true(strtod(text, NULL) == result.entries[i].median_us);
+    }
+    assert_true(result.entries[0].median_us == 527.375);
+    fj_search_result_free(&result);
+}
+
 static void test_slow_ones_are_not_timed_again(void **state)
 {
     (void)state;
@@ -351,6 +369,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_the_fastest),
+        cmocka_unit_test(test_times_are_whole_nanoseconds),
         cmocka_unit_test(test_slow_ones_are_not_timed_again),
         cmocka_unit_test(test_ties_go_to_the_earlier),
         cmocka_unit_test(test_wrong_ones_never_win),
