@@ -4,27 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/process.h"
 #include "base/thread.h"
+#include "tune_worker_internal.h"
 
 #define BUDGET_S 30.0
-// Longer than any compile, reference or round of timing goes without a word.
-#define SILENCE_S 20.0
 #define OPEN_S 60.0 // a driver may take this long to start
-#define END_US 2e6
-#define LOOK_US 250e3 // how often the host is asked whether it cancels
 #define RESTARTS_MAX 40
 #define QUIET_MAX 3 // workers that died over nothing they had named
 #define CONFIG_TEXT 192
-#define LINE_BYTES 2048
-
-struct fj_worker {
-    char *path, *gpu;
-    struct fj_buf setup; // the lines up to `open`
-    struct fj_log log;
-    struct fj_process *process; // NULL: none is running
-    int number;                 // of the latest request
-};
 
 // --- Life -------------------------------------------------------------------------------------
 
@@ -71,6 +58,7 @@ int fj_worker_create(const struct fajit_ctx_params *params, int ordinal, const c
     if (!worker)
         return fj_err(FAJIT_E_NOMEM, "no memory for a tuning worker");
     worker->log = *log;
+    worker->memory_fd = -1;
     worker->path = strdup(params->tune_worker);
     worker->gpu = strdup(gpu);
     int err = write_setup(worker, params, ordinal, cache_dir);
@@ -87,7 +75,7 @@ void fj_worker_destroy(struct fj_worker **worker)
 {
     if (!*worker)
         return;
-    fj_process_end(&(*worker)->process, END_US);
+    fj_process_end(&(*worker)->process, FJ_WORKER_END_US);
     fj_buf_free(&(*worker)->setup);
     free((*worker)->path);
     free((*worker)->gpu);
@@ -118,20 +106,20 @@ static int check_hello(const struct fj_worker *worker, const char *line)
     return FAJIT_OK;
 }
 
-static int start(struct fj_worker *worker)
+int fj_worker_start(struct fj_worker *worker)
 {
     // Neither a worker of its own, nor what the host's environment says of tuning and caching.
     static const char *const env[] = {"FAJIT_TUNE_WORKER=", "FAJIT_TUNE=",       "FAJIT_CACHE=rw",
                                       "FAJIT_RECORD=",      "FAJIT_NO_COMPILE=", NULL};
     static const char *const args[] = {"worker", NULL};
-    char line[LINE_BYTES];
+    char line[FJ_WORKER_LINE_BYTES];
     // One that had nothing to do for long has ended.
     if (worker->process &&
         fj_process_read(worker->process, 0, line, sizeof(line)) == FJ_PROCESS_ENDED)
-        fj_process_end(&worker->process, END_US);
+        fj_process_end(&worker->process, FJ_WORKER_END_US);
     if (worker->process)
         return FAJIT_OK;
-    int err = fj_process_start(worker->path, args, env, &worker->process);
+    int err = fj_process_start(worker->path, args, env, worker->memory_fd, &worker->process);
     if (err)
         return err;
     if (!fj_process_write(worker->process, worker->setup.data, worker->setup.len) ||
@@ -140,7 +128,7 @@ static int start(struct fj_worker *worker)
     else
         err = check_hello(worker, line);
     if (err)
-        fj_process_end(&worker->process, END_US);
+        fj_process_end(&worker->process, FJ_WORKER_END_US);
     return err;
 }
 
@@ -248,14 +236,15 @@ static void pass_cancel(struct fj_worker *worker, const struct hearing *h, bool 
 
 static enum outcome listen_to(struct fj_worker *worker, struct hearing *h, int *ret_status)
 {
-    const double silence_us = 1e6 * (h->params->silence_s > 0 ? h->params->silence_s : SILENCE_S);
-    char line[LINE_BYTES];
+    const double silence_us =
+        1e6 * (h->params->silence_s > 0 ? h->params->silence_s : FJ_WORKER_SILENCE_S);
+    char line[FJ_WORKER_LINE_BYTES];
     bool told = false;
     h->heard_us = fj_now_us();
     h->hung = false;
     *ret_status = FAJIT_E_CONTEXT_LOST;
     for (enum outcome outcome = GOES_ON;;) {
-        switch (fj_process_read(worker->process, LOOK_US, line, sizeof(line))) {
+        switch (fj_process_read(worker->process, FJ_WORKER_LOOK_US, line, sizeof(line))) {
         case FJ_PROCESS_ENDED:
             return LOST;
         case FJ_PROCESS_LINE:
@@ -290,7 +279,7 @@ static enum outcome ask(struct fj_worker *worker, struct hearing *h, const char 
     const struct fajit_tune_params *p = h->params;
     double budget_ms = left_s(h) * 1e3;
     struct fj_buf line = {0};
-    *ret_status = start(worker);
+    *ret_status = fj_worker_start(worker);
     if (*ret_status)
         return ENDED;
     fj_buf_printf(&line, "tune %d %lld %d %d %d %d %s\n", ++worker->number,

@@ -159,6 +159,52 @@ int fj_file_publish(const char *path, const void *bytes, size_t len, int mode)
     return status;
 }
 
+// --- Without a name ---
+
+// Where the file system knows no O_TMPFILE, the name lives for a moment.
+static int open_and_unlink(const char *dir)
+{
+    struct fj_buf path = {0}, temp = {0};
+    int fd = -1;
+    fj_buf_printf(&path, "%s/nameless", dir);
+    if (!path.failed)
+        make_temp_path(path.data, &temp);
+    if (!path.failed && !temp.failed)
+        fd = open_retry(temp.data, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+    if (fd >= 0)
+        unlink(temp.data);
+    fj_buf_free(&path);
+    fj_buf_free(&temp);
+    return fd;
+}
+
+int fj_file_nameless(const char *dir, int *ret_fd)
+{
+    int fd = open_retry(dir, O_TMPFILE | O_RDWR, 0600);
+    if (fd < 0)
+        fd = open_and_unlink(dir);
+    if (fd < 0)
+        return io_error("create a temporary file in", dir);
+    *ret_fd = fd;
+    return FAJIT_OK;
+}
+
+int fj_file_write_at(int fd, uint64_t at, const void *bytes, size_t len)
+{
+    const char *from = bytes;
+    while (len) {
+        ssize_t put = pwrite(fd, from, len, (off_t)at);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return io_error("write", "a temporary file");
+        from += put;
+        at += (uint64_t)put;
+        len -= (size_t)put;
+    }
+    return FAJIT_OK;
+}
+
 // --- Directories ---
 
 static bool is_dir(const char *path)

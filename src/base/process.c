@@ -76,7 +76,8 @@ static int set_attributes(posix_spawnattr_t *attributes)
                                                             POSIX_SPAWN_SETPGROUP);
 }
 
-static int spawn(const char *path, char **argv, char **env, int fd, pid_t *ret_pid)
+// `fd`: the standard ones; `third`: above 3, lest one of the others take its place, or -1.
+static int spawn(const char *path, char **argv, char **env, int fd, int third, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -92,6 +93,8 @@ static int spawn(const char *path, char **argv, char **env, int fd, pid_t *ret_p
             error = posix_spawn_file_actions_adddup2(&actions, fd, 1);
         if (!error)
             error = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+        if (!error && third >= 0)
+            error = posix_spawn_file_actions_adddup2(&actions, third, 3);
         if (!error)
             error = posix_spawn(ret_pid, path, &actions, &attributes, argv, env);
         posix_spawnattr_destroy(&attributes);
@@ -111,7 +114,7 @@ static int above_standard(int fd)
 }
 
 static int start(struct fj_process *process, const char *path, const char *const *args,
-                 const char *const *env)
+                 const char *const *env, int fd)
 {
     char *argv[ARGS_MAX + 2] = {(char *)path};
     int ends[2], count = 1;
@@ -125,8 +128,12 @@ static int start(struct fj_process *process, const char *path, const char *const
     }
     process->fd = above_standard(ends[0]);
     ends[1] = above_standard(ends[1]);
-    int error =
-        process->fd < 0 || ends[1] < 0 ? EMFILE : spawn(path, argv, merged, ends[1], &process->pid);
+    int third = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 4) : -1;
+    int error = process->fd < 0 || ends[1] < 0 || (fd >= 0 && third < 0)
+                    ? EMFILE
+                    : spawn(path, argv, merged, ends[1], third, &process->pid);
+    if (third >= 0)
+        close(third);
     if (ends[1] >= 0)
         close(ends[1]);
     if (error && process->fd >= 0)
@@ -135,13 +142,13 @@ static int start(struct fj_process *process, const char *path, const char *const
     return error;
 }
 
-int fj_process_start(const char *path, const char *const *args, const char *const *env,
+int fj_process_start(const char *path, const char *const *args, const char *const *env, int fd,
                      struct fj_process **ret_process)
 {
     struct fj_process *process = calloc(1, sizeof(*process));
     if (!process)
         return fj_err(FAJIT_E_NOMEM, "no memory to start %s", path);
-    int error = start(process, path, args, env);
+    int error = start(process, path, args, env, fd);
     if (error) {
         free(process);
         return fj_err(FAJIT_E_IO, "cannot start %s: %s", path, strerror(error));

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/fs.h"
 #include "base/process.h"
 #include "base/thread.h"
 
@@ -15,7 +17,7 @@ static struct fj_process *started(const char *script)
 {
     const char *const args[] = {"-c", script, NULL};
     struct fj_process *process = NULL;
-    if (fj_process_start("/bin/sh", args, none, &process))
+    if (fj_process_start("/bin/sh", args, none, -1, &process))
         fail_msg("%s", fj_err_text());
     return process;
 }
@@ -46,6 +48,27 @@ static void test_lines(void **state)
     fj_process_end(&process, 5e6);
 }
 
+static void test_a_file_lent(void **state)
+{
+    (void)state;
+    const char *const args[] = {"-c", "cat <&3; echo; [ -e /proc/self/fd/4 ] && echo more; true",
+                                NULL};
+    struct fj_process *process = NULL;
+    int fd;
+    assert_int_equal(fj_file_nameless("/tmp", &fd), FAJIT_OK);
+    assert_int_equal(fj_file_write_at(fd, 6, "lender", 6), FAJIT_OK);
+    assert_int_equal(fj_file_write_at(fd, 0, "of the", 6), FAJIT_OK);
+    assert_int_equal(fj_process_start("/bin/sh", args, none, fd, &process), FAJIT_OK);
+    expect_line(process, "of thelender");
+    char line[64];
+    assert_int_equal(fj_process_read(process, 5e6, line, sizeof(line)), FJ_PROCESS_ENDED);
+    fj_process_end(&process, 5e6);
+    assert_true(fj_fs_read_at(fd, 6, line, 6)); // the caller's still
+    assert_memory_equal(line, "lender", 6);
+    fj_fs_close(fd);
+    check_error(fj_file_nameless("/nonexistent/dir", &fd), FAJIT_E_IO, "/nonexistent/dir");
+}
+
 static void test_a_line_without_end(void **state)
 {
     (void)state;
@@ -65,7 +88,7 @@ static void test_what_cannot_start(void **state)
 {
     (void)state;
     struct fj_process *process = NULL;
-    int err = fj_process_start("/nonexistent/program", none, none, &process);
+    int err = fj_process_start("/nonexistent/program", none, none, -1, &process);
     if (process) // valgrind hides that the program could not be run
         fj_process_end(&process, 1e6);
     else
@@ -114,7 +137,7 @@ static void test_environment_and_descriptors(void **state)
     setenv("FAJIT_TEST_B", "old", 1);
     setenv("FAJIT_TEST_C", "kept", 1);
     struct fj_process *process;
-    assert_int_equal(fj_process_start("/bin/sh", args, env, &process), FAJIT_OK);
+    assert_int_equal(fj_process_start("/bin/sh", args, env, -1, &process), FAJIT_OK);
     expect_line(process, "new,,kept");
     while (fj_process_read(process, 5e6, line, sizeof(line)) == FJ_PROCESS_LINE) {
         assert_int_not_equal(atoi(line), open_fd);
@@ -141,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_a_file_lent),
         cmocka_unit_test(test_a_line_without_end),
         cmocka_unit_test(test_what_cannot_start),
         cmocka_unit_test(test_writing_to_the_dead),
