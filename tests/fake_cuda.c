@@ -174,7 +174,7 @@ static void destroy_functions(const struct object *module)
     pthread_mutex_unlock(&lock);
 }
 
-static struct object *find_memory(CUdeviceptr address, size_t bytes)
+static struct object *look_for_memory(CUdeviceptr address, size_t bytes)
 {
     const unsigned char *at = (const unsigned char *)(uintptr_t)address;
     bytes += bytes == 0; // one block's end may be another's beginning
@@ -183,6 +183,14 @@ static struct object *find_memory(CUdeviceptr address, size_t bytes)
     while (object && !(object->kind == MEMORY && at >= object->memory &&
                        at + bytes <= object->memory + object->bytes))
         object = object->next;
+    pthread_mutex_unlock(&lock);
+    return object;
+}
+
+static struct object *find_memory(CUdeviceptr address, size_t bytes)
+{
+    struct object *object = look_for_memory(address, bytes);
+    pthread_mutex_lock(&lock);
     fake.misuses += !object;
     pthread_mutex_unlock(&lock);
     return object;

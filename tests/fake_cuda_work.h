@@ -314,7 +314,7 @@ static CUresult fake_cuPointerGetAttribute(void *ret_value, CUpointer_attribute 
                                            CUdeviceptr memory)
 {
     ENTER(cuPointerGetAttribute);
-    const struct object *object = find_memory(memory, 0);
+    const struct object *object = look_for_memory(memory, 0); // to ask is no misuse
     if (!object)
         return CUDA_ERROR_INVALID_VALUE;
     switch (attribute) {
