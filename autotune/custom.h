@@ -34,8 +34,23 @@ enum fj_past fj_custom_past(struct fj_tune *tune, const struct fj_gpu *gpu,
 
 // --- Search -----------------------------------------------------------------------------------
 
+// What became of a candidate where it could do no harm.
+enum fj_rehearsed {
+    FJ_REHEARSED_WELL,
+    FJ_REHEARSED_FAULT,
+    FJ_REHEARSED_HUNG,
+    FJ_REHEARSED_FAILED,    // it cannot be launched, here or there: the status says why
+    FJ_REHEARSED_NOT,       // for no fault of its own: nothing is known
+    FJ_REHEARSED_CANCELLED, // by the host, while it was under way
+};
+
 // What the host does. All return FAJIT_OK or a status with its sentence recorded.
 struct fj_custom_trial {
+    // Launches the candidate in another process. May be NULL: there is none. `ret_status`, with a
+    // sentence, is set unless it went well.
+    enum fj_rehearsed (*rehearse)(void *user, const struct fj_custom *custom,
+                                  struct fj_kernel *kernel, int *ret_status);
+    void (*end_rehearsals)(void *user); // before another search may begin; NULL when `rehearse` is
     // Enqueues one launch of the candidate.
     int (*launch)(void *user, const struct fj_custom *custom, struct fj_kernel *kernel,
                   CUstream stream);
@@ -51,6 +66,8 @@ struct fj_custom_search {
     int jobs;           // compiles at a time; 0: all cores
     int max_candidates; // of a wave; 0: 24
     bool exhaustive;    // every point, in one wave
+    bool safe_only;     // launch nothing but the values listed first, what ran here before as
+                        // records say, and what was rehearsed
     // May be NULL. Non-zero cancels. Configurations as text; "" when there is none.
     int (*progress)(void *user, const struct fj_search_progress *progress, const char *running,
                     const char *best, double default_us);
@@ -58,7 +75,8 @@ struct fj_custom_search {
 };
 
 struct fj_custom_result {
-    bool found, finished, cancelled, noisy;
+    bool found, cancelled, noisy;
+    bool finished;                       // and nothing was left out for want of a rehearsal
     bool unsaved;                        // some record could not be written
     int64_t values[FJ_CUSTOM_KNOBS_MAX]; // valid when `found`
     double median_us, p25_us, p75_us;

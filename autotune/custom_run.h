@@ -24,11 +24,15 @@ struct fj_custom_run {
     int64_t first[FJ_CUSTOM_KNOBS_MAX]; // what runs without tuning
     struct fj_search_result search;
     bool cancelled, unsaved;
+    bool left_out;  // something that may be harmless, and that nobody has seen run
+    bool spared;    // the latest loss was another process's
+    bool said_once; // that there are no rehearsals
     double start_us, default_us;
 };
 
 extern const struct fj_search_ops fj_custom_ops; // their user is a struct fj_custom_run
 
+bool fj_custom_is_first(const struct fj_custom_run *t, const int64_t *values);
 void fj_custom_record(struct fj_custom_run *t, int i); // a contender's fate
 void fj_custom_keep(struct fj_custom_run *t, const struct fj_record *made);
 void fj_custom_forget(struct fj_custom_run *t, struct fj_contender *c);

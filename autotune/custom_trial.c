@@ -76,6 +76,84 @@ static void announce(struct fj_custom_run *t, const struct fj_contender *c, enum
     fj_custom_keep(t, &made);
 }
 
+// --- Before the first launch ------------------------------------------------------------------
+
+static void tell(struct fj_custom_run *t, enum fajit_log_level level, const struct fj_contender *c,
+                 const char *text)
+{
+    char config[FAJIT_CONFIG_MAX];
+    fj_custom_config_text(t, c->values, config);
+    fj_log(&t->jit->log, level, "%s with %s %s", t->base->template_name, config, text);
+}
+
+// What a rehearsal ended is as bad as what ended this process would be: the next search must know.
+// A hang leaves the line that a killed process would have left.
+static int give_up(struct fj_custom_run *t, struct fj_contender *c, bool hung)
+{
+    char why[200], text[400];
+    snprintf(why, sizeof(why), "%s", fj_err_text());
+    snprintf(text, sizeof(text),
+             "%s in the tuning worker; it is left out, and the search goes on: %s",
+             hung ? "hung" : "faulted", why);
+    tell(t, FAJIT_LOG_WARN, c, text);
+    if (hung) {
+        announce(t, c, FJ_VERDICT_TRYING, 0);
+        c->recorded = true;
+    }
+    t->spared = true;
+    return fj_err(FAJIT_E_CONTEXT_LOST, "%s", why);
+}
+
+// No rehearsal: whoever may run without one does.
+static int go_without(struct fj_custom_run *t, struct fj_contender *c)
+{
+    const bool goes = !t->params->safe_only || fj_custom_is_first(t, c->values);
+    char why[200], text[400];
+    snprintf(why, sizeof(why), "%s", fj_err_text());
+    snprintf(text, sizeof(text), "could not be tried in the tuning worker first (%s): it is %s",
+             why, goes ? "launched all the same" : "left out");
+    tell(t, t->said_once ? FAJIT_LOG_INFO : FAJIT_LOG_WARN, c, text);
+    t->said_once = true;
+    if (goes)
+        return FAJIT_OK;
+    t->left_out = c->recorded = true;
+    return fj_err(FAJIT_E_UNSUPPORTED, "not tried: %s", why);
+}
+
+static int rehearse(struct fj_custom_run *t, struct fj_contender *c)
+{
+    int status = FAJIT_OK;
+    if (!t->trial->rehearse || fj_custom_past(t->tune, &t->jit->gpu, c->custom) == FJ_PAST_RAN)
+        return FAJIT_OK;
+    switch (t->trial->rehearse(t->trial->user, c->custom, c->kernel, &status)) {
+    case FJ_REHEARSED_WELL:
+        return FAJIT_OK;
+    case FJ_REHEARSED_FAULT:
+        return give_up(t, c, false);
+    case FJ_REHEARSED_HUNG:
+        return give_up(t, c, true);
+    case FJ_REHEARSED_FAILED:
+        return status;
+    case FJ_REHEARSED_NOT:
+        return go_without(t, c);
+    case FJ_REHEARSED_CANCELLED:
+        break;
+    }
+    t->cancelled = c->recorded = true;
+    return fj_err(FAJIT_E_UNSUPPORTED, "not tried: the search was cancelled");
+}
+
+// What a rehearsal lost was another process's context.
+static int recover(void *user)
+{
+    struct fj_custom_run *t = user;
+    const bool spared = t->spared;
+    t->spared = false;
+    return spared ? FAJIT_OK : FAJIT_E_CONTEXT_LOST;
+}
+
+// --- Timing and judging -----------------------------------------------------------------------
+
 struct timed {
     const struct fj_custom_run *tuner;
     const struct fj_contender *contender;
@@ -96,6 +174,8 @@ static int time_one(void *user, int i, int samples, double *ret_us)
     struct fj_timing timing;
     bool is_new = !c->loaded;
     int err = load(t, c);
+    if (err == 0 && is_new)
+        err = rehearse(t, c);
     if (err)
         return err;
     if (is_new)
@@ -229,6 +309,7 @@ const struct fj_search_ops fj_custom_ops = {
     .compile = compile,
     .time = time_one,
     .check = check,
+    .recover = recover,
     .drop = drop,
     .cancelled = cancelled,
     .progress = progress,

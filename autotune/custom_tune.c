@@ -14,6 +14,11 @@ static bool same(const struct fj_custom_run *t, const int64_t *a, const int64_t 
     return memcmp(a, b, (size_t)t->base->knob_count * sizeof(*a)) == 0;
 }
 
+bool fj_custom_is_first(const struct fj_custom_run *t, const int64_t *values)
+{
+    return same(t, values, t->first);
+}
+
 // --- Candidates -------------------------------------------------------------------------------
 
 static int wave_max(const struct fj_custom_run *t)
@@ -30,12 +35,20 @@ static bool was_tried(const struct fj_custom_run *t, const int64_t *values)
     return false;
 }
 
-// Rules refuse without a compile; what somebody died over is left alone.
-static bool is_worth_trying(const struct fj_custom_run *t, const int64_t *values)
+// Rules refuse without a compile; what somebody died over is left alone, and so is what nobody has
+// seen run where nothing can be rehearsed.
+static bool is_worth_trying(struct fj_custom_run *t, const int64_t *values)
 {
     struct fj_custom custom = *t->base;
-    return !was_tried(t, values) && fj_custom_set(&custom, &t->jit->gpu, values) == FAJIT_OK &&
-           fj_custom_past(t->tune, &t->jit->gpu, &custom) != FJ_PAST_BAD;
+    if (was_tried(t, values) || fj_custom_set(&custom, &t->jit->gpu, values))
+        return false;
+    const enum fj_past past = fj_custom_past(t->tune, &t->jit->gpu, &custom);
+    if (past == FJ_PAST_UNKNOWN && t->params->safe_only && !t->trial->rehearse &&
+        !fj_custom_is_first(t, values)) {
+        t->left_out = true;
+        return false;
+    }
+    return past != FJ_PAST_BAD;
 }
 
 static int add(struct fj_custom_run *t, const int64_t *values)
@@ -250,11 +263,14 @@ int fj_custom_tune(struct fj_jit *jit, struct fj_tune *tune, const struct fj_cus
     int err = prepare(&t);
     if (err == 0)
         err = run(&t, ret_result);
+    ret_result->finished = ret_result->finished && !t.left_out;
     record_best(&t, ret_result);
     ret_result->unsaved = t.unsaved;
     ret_result->default_us = t.default_us;
     ret_result->elapsed_us = fj_now_us() - t.start_us;
     free(t.tried);
+    if (trial->end_rehearsals)
+        trial->end_rehearsals(trial->user);
     fj_tune_leave(tune);
     return err;
 }

@@ -65,8 +65,10 @@ static bool wants_tuning(struct fajit_ctx *ctx, const struct fj_custom *custom,
         ctx->jit.no_compile || custom->knob_count == 0 || !fj_custom_key(custom, &key))
         return false;
     fj_ctx_nvrtc(ctx, nvrtc);
-    return force ? fj_tune_is_new_key(ctx->tune, &key)
-                 : !fj_custom_is_tuned(ctx->tune, &ctx->jit.gpu, nvrtc, custom, NULL);
+    if (!force && fj_custom_is_tuned(ctx->tune, &ctx->jit.gpu, nvrtc, custom, NULL))
+        return false;
+    // Without a worker little may be tried, and that is no search that ended: once is enough.
+    return (!force && ctx->worker) || fj_tune_is_new_key(ctx->tune, &key);
 }
 
 // A search that fails leaves what is known already: only a lost context ends the plan too.
@@ -231,7 +233,7 @@ static int check_arg(const struct fajit_kernel *kernel, const struct fajit_arg *
 }
 
 static int take_args(const struct fajit_kernel *kernel, const struct fajit_kernel_args *args,
-                     void *ret_values[FAJIT_KERNEL_ARGS_MAX])
+                     void *ret_values[FAJIT_KERNEL_ARGS_MAX], int *ret_count)
 {
     int count = 0;
     for (; count < FAJIT_KERNEL_ARGS_MAX && args->items[count].value; count++) {
@@ -240,6 +242,7 @@ static int take_args(const struct fajit_kernel *kernel, const struct fajit_kerne
             return err;
         ret_values[count] = (void *)(uintptr_t)args->items[count].value;
     }
+    *ret_count = count;
     if (kernel->param_count < 0 || count == kernel->param_count)
         return FAJIT_OK;
     return fj_err(FAJIT_E_INVAL,
@@ -253,6 +256,7 @@ int fajit_kernel_launch(const struct fajit_kernel *kernel, struct fajit_grid gri
     struct fajit_kernel_args known = {.struct_size = sizeof(known)};
     void *values[FAJIT_KERNEL_ARGS_MAX] = {NULL};
     unsigned ctas[3];
+    int count = 0;
     if (!kernel)
         return fj_err(FAJIT_E_INVAL, "fajit_kernel_launch: kernel is NULL");
     if (!kernel->loaded)
@@ -262,11 +266,13 @@ int fajit_kernel_launch(const struct fajit_kernel *kernel, struct fajit_grid gri
     if (err == 0)
         err = take_grid(kernel, grid, ctas);
     if (err == 0)
-        err = take_args(kernel, &known, values);
+        err = take_args(kernel, &known, values, &count);
     if (err == 0 && kernel->ctx->check)
         err = fj_check_before(&kernel->ctx->jit, "fajit_kernel_launch", NULL, NULL, stream);
     if (err)
         return err;
+    if (kernel->noted)
+        return fj_launches_note(kernel->noted, ctas, known.items, count);
     err = fj_cuda_launch(kernel->ctx->jit.device.cuda, kernel->kernel->module.function,
                          &(struct fj_cuda_launch){
                              .grid = {ctas[0], ctas[1], ctas[2]},

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "autotune/custom.h"
+#include "base/thread.h"
 #include "ctx.h"
 
 struct host {
@@ -12,6 +13,10 @@ struct host {
     const struct fajit_kernel_trial *trial;
     const struct fajit_tune_params *params;
     struct fajit_kernel shown; // the candidate, as the host sees it
+    struct fj_rehearsal rehearsal;
+    struct fajit_tune_progress last; // what the host was told, for saying it again
+    char running[FAJIT_CONFIG_MAX], best[FAJIT_CONFIG_MAX];
+    double told_us;
 };
 
 int fj_kernel_take_trial(const struct fajit_kernel_params *params,
@@ -71,22 +76,82 @@ static int pass_on(void *user, const struct fj_search_progress *from, const char
                    const char *best, double default_us)
 {
     static const char *const phases[] = {"screen", "rounds", "finals", "done"};
-    const struct host *host = user;
-    const struct fajit_tune_progress progress = {
-        .struct_size = sizeof(progress),
+    struct host *host = user;
+    snprintf(host->running, sizeof(host->running), "%s", running);
+    snprintf(host->best, sizeof(host->best), "%s", best);
+    host->told_us = fj_now_us();
+    host->last = (struct fajit_tune_progress){
+        .struct_size = sizeof(host->last),
         .phase = phases[from->phase],
         .candidates = from->count,
         .compiled = from->compiled,
         .timed = from->timed,
         .left = from->left,
-        .running = running,
-        .best = best,
+        .running = host->running,
+        .best = host->best,
         .best_us = from->best_us,
         .default_us = default_us,
         .elapsed_s = from->elapsed_us / 1e6,
         .budget_s = from->budget_us / 1e6,
     };
-    return host->params->progress(host->params->user, &progress);
+    return host->params->progress(host->params->user, &host->last);
+}
+
+// --- Rehearsing -------------------------------------------------------------------------------
+
+// While the worker is busy the host hears the same again, at a later time.
+static bool is_cancelled(void *user)
+{
+    struct host *host = user;
+    if (!host->params->progress || host->told_us <= 0)
+        return false;
+    const double now_us = fj_now_us();
+    host->last.elapsed_s += (now_us - host->told_us) / 1e6;
+    host->told_us = now_us;
+    return host->params->progress(host->params->user, &host->last) != 0;
+}
+
+// The host launches as ever; what it launches is written down.
+static int note_launches(struct host *host, const struct fj_custom *custom,
+                         struct fj_kernel *kernel, struct fj_launches *ret_launches)
+{
+    host->shown.noted = ret_launches;
+    int err = launch(host, custom, kernel, NULL);
+    host->shown.noted = NULL;
+    return err;
+}
+
+static enum fj_rehearsed rehearse(void *user, const struct fj_custom *custom,
+                                  struct fj_kernel *kernel, int *ret_status)
+{
+    struct host *host = user;
+    struct fj_launches launches = {0};
+    enum fj_rehearsed outcome = FJ_REHEARSED_FAILED;
+    CUcontext previous;
+    *ret_status = fj_device_enter(&host->ctx->jit.device, &previous);
+    if (*ret_status)
+        return outcome;
+    *ret_status = note_launches(host, custom, kernel, &launches);
+    if (*ret_status == FAJIT_OK)
+        outcome = fj_rehearse(&host->rehearsal, custom, &launches, ret_status);
+    fj_device_leave(&host->ctx->jit.device, previous);
+    fj_launches_free(&launches);
+    return outcome;
+}
+
+static void end_rehearsals(void *user)
+{
+    fj_rehearsal_end(&((struct host *)user)->rehearsal);
+}
+
+// Kernels and the copies of memory reach the worker through the cache directory.
+static bool can_rehearse(struct fajit_ctx *ctx)
+{
+    if (ctx->worker && !fj_disk_writable(ctx->jit.disk))
+        fj_log(&ctx->jit.log, FAJIT_LOG_WARN,
+               "candidates cannot be tried in the tuning worker first: that needs a cache "
+               "directory that can be written");
+    return ctx->worker && fj_disk_writable(ctx->jit.disk);
 }
 
 // --- The search -------------------------------------------------------------------------------
@@ -129,7 +194,18 @@ int fj_kernel_search(struct fajit_ctx *ctx, const struct fj_custom *custom,
     struct host host = {.ctx = ctx, .trial = trial, .params = params};
     struct fj_custom chosen = *custom;
     struct fj_custom_result found;
+    const struct fj_rehearsal_params rehearsals = {
+        .worker = ctx->worker,
+        .device = &ctx->jit.device,
+        .dir = fj_disk_dir(ctx->jit.disk),
+        .silence_s = params->silence_s,
+        .cancelled = is_cancelled,
+        .user = &host,
+    };
+    const bool rehearsed = can_rehearse(ctx);
     const struct fj_custom_trial own = {
+        .rehearse = rehearsed ? rehearse : NULL,
+        .end_rehearsals = rehearsed ? end_rehearsals : NULL,
         .launch = launch,
         .judge = judge,
         .user = &host,
@@ -141,9 +217,11 @@ int fj_kernel_search(struct fajit_ctx *ctx, const struct fj_custom *custom,
         .jobs = params->jobs,
         .max_candidates = params->max_candidates,
         .exhaustive = params->exhaustive,
+        .safe_only = !params->try_all,
         .progress = params->progress ? pass_on : NULL,
         .user = &host,
     };
+    fj_rehearsal_begin(&rehearsals, &host.rehearsal);
     int err = fj_custom_tune(&ctx->jit, ctx->tune, custom, &own, &search, &found);
     give_found(&chosen, &ctx->jit.gpu, &found, result);
     return err;

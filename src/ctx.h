@@ -5,6 +5,7 @@
 #include "autotune/tune.h"
 #include "base/thread.h"
 #include "jit.h"
+#include "rehearsal.h"
 #include "tune_worker.h"
 
 struct fajit_ctx {
@@ -45,6 +46,7 @@ struct fajit_kernel {
     char from[160];  // how the knobs were set
     int param_count; // of the CUDA function; -1: the driver cannot tell
     size_t param_bytes[FAJIT_KERNEL_ARGS_MAX];
+    struct fj_launches *noted; // launches are written down there, not made; NULL: they are made
 };
 
 // Asks the driver what a launch is checked against.

@@ -5,11 +5,19 @@
 //     open                       make a context; it answers `hello` or `failed`
 //     tune N BUDGET_MS JOBS CANDIDATES FORCE EXHAUSTIVE PROBLEM
 //     cancel N
+// or, of a kernel of the host's own, with what its launch would have been:
+//     memory N ADDRESS BYTES OFFSET  device memory that its arguments point into; what is in it
+//     lies
+//                                there in the file that the worker has as descriptor 3
+//     launch N X Y Z ARG,ARG,..  a grid, and the arguments' bytes in hex ("-": none); in order
+//     rehearse N kernel:TEMPLATE,NAME=VALUE,..  every value of it; makes these launches, on copies
 // and it answers
 //     hello VERSION GPU          the records' word for the GPU: both must see the same one
 //     progress N PHASE CANDIDATES COMPILED TIMED LEFT BEST_NS DEFAULT_NS RUNNING BEST  ("-": none)
 //     done N KERNEL CONFIG FAMILY VARIANT MEDIAN_NS P25_NS P75_NS DEFAULT_NS CANDIDATES COMPILED
 //          TIMED POINTS FLAGS ELAPSED_MS
+//     launching N  all is in place: whatever happens now is the kernel's doing
+//     rehearsed N
 //     failed N STATUS SENTENCE
 // Results themselves are records in the cache directory that both use. The worker ends when its
 // input does, or nothing is asked of it for ten seconds.

@@ -1,6 +1,6 @@
-// fajit-tune worker: tunes what another process asks for, one problem after the other. That process
-// is the library in a host, or in this very program; the protocol is described in
-// src/tune_worker.h.
+// fajit-tune worker: does what another process asks for, one request after the other: tunes a
+// problem, or rehearses a kernel (tune_rehearse.c). That process is the library in a host, or in
+// this very program; the protocol is described in src/tune_worker.h.
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tune.h"
+#include "tune_rehearse.h"
 
 #define IDLE_S 10  // without a request: the device's memory is worth more
 #define ORPHAN_S 5 // without anybody who listens, in the middle of a search
@@ -78,22 +79,22 @@ static char *next_line(void)
     return line;
 }
 
-static void say(const char *line, int len)
+void worker_say(const char *line, int len)
 {
     if (len > 0 && write(STDOUT_FILENO, line, (size_t)len) < 0)
         atomic_store(&orphaned, true);
 }
 
-static void say_failed(int number, int status)
+void worker_say_failed(int number, int status, const char *why)
 {
     char line[LINE_BYTES];
     int len = snprintf(line, sizeof(line) - 1, "failed %d %d %.1900s", number, status,
-                       fajit_last_error());
+                       why ? why : fajit_last_error());
     for (char *c = line; *c; c++)
         if (*c == '\n')
             *c = ' ';
     line[len] = '\n';
-    say(line, len + 1);
+    worker_say(line, len + 1);
 }
 
 // --- Opening ----------------------------------------------------------------------------------
@@ -131,13 +132,13 @@ static void say_hello(struct fajit_ctx *ctx)
     struct fajit_device_info info = {.struct_size = sizeof(info)};
     char line[LINE_BYTES];
     if (fajit_ctx_device(ctx, &info)) {
-        say_failed(0, FAJIT_E_CUDA);
+        worker_say_failed(0, FAJIT_E_CUDA, NULL);
         return;
     }
     for (char *c = info.name; *c; c++)
         *c = *c > ' ' && *c < 127 ? *c : '_';
-    say(line, snprintf(line, sizeof(line), "hello %s %.75s/%d/%d\n", fajit_version(), info.name,
-                       info.compute_capability, info.sm_count));
+    worker_say(line, snprintf(line, sizeof(line), "hello %s %.75s/%d/%d\n", fajit_version(),
+                              info.name, info.compute_capability, info.sm_count));
 }
 
 // Reads settings and opens a context; false when that failed or nobody asks.
@@ -157,7 +158,7 @@ static bool open_context(struct fajit_ctx **ret_ctx)
         int err = fajit_ctx_create(&settings.params, ret_ctx);
         opened = err == 0;
         if (err)
-            say_failed(0, err);
+            worker_say_failed(0, err, NULL);
         else
             say_hello(*ret_ctx);
     }
@@ -177,9 +178,10 @@ static int see_progress(void *user, const struct fajit_tune_progress *p)
 {
     const int number = *(const int *)user;
     char line[LINE_BYTES];
-    say(line, snprintf(line, sizeof(line), "progress %d %s %d %d %d %d %.0f %.0f %s %s\n", number,
-                       p->phase, p->candidates, p->compiled, p->timed, p->left, p->best_us * 1e3,
-                       p->default_us * 1e3, or_dash(p->running), or_dash(p->best)));
+    worker_say(line,
+               snprintf(line, sizeof(line), "progress %d %s %d %d %d %d %.0f %.0f %s %s\n", number,
+                        p->phase, p->candidates, p->compiled, p->timed, p->left, p->best_us * 1e3,
+                        p->default_us * 1e3, or_dash(p->running), or_dash(p->best)));
     return atomic_load(&orphaned) || atomic_load(&cancelled) == number;
 }
 
@@ -188,12 +190,12 @@ static void say_done(int number, const struct fajit_tune_result *r)
     char line[LINE_BYTES];
     const int flags =
         r->from_record | r->finished << 1 | r->cancelled << 2 | r->noisy << 3 | r->unsaved << 4;
-    say(line, snprintf(line, sizeof(line),
-                       "done %d %s %s %d %d %.0f %.0f %.0f %.0f %d %d %d %lld %d %.0f\n", number,
-                       or_dash(r->kernel), or_dash(r->config), (int)r->family, (int)r->variant,
-                       r->median_us * 1e3, r->p25_us * 1e3, r->p75_us * 1e3, r->default_us * 1e3,
-                       r->candidates, r->compiled, r->timed, (long long)r->points, flags,
-                       r->elapsed_s * 1e3));
+    worker_say(line, snprintf(line, sizeof(line),
+                              "done %d %s %s %d %d %.0f %.0f %.0f %.0f %d %d %d %lld %d %.0f\n",
+                              number, or_dash(r->kernel), or_dash(r->config), (int)r->family,
+                              (int)r->variant, r->median_us * 1e3, r->p25_us * 1e3, r->p75_us * 1e3,
+                              r->default_us * 1e3, r->candidates, r->compiled, r->timed,
+                              (long long)r->points, flags, r->elapsed_s * 1e3));
 }
 
 // False when the context is lost: the next worker's turn.
@@ -217,7 +219,7 @@ static bool tune(struct fajit_ctx *ctx, const char *line)
     if (err == 0)
         err = fajit_tune(ctx, &problem, &params, &result);
     if (err)
-        say_failed(number, err);
+        worker_say_failed(number, err, NULL);
     else
         say_done(number, &result);
     return err != FAJIT_E_CONTEXT_LOST;
@@ -237,7 +239,7 @@ int tune_worker(struct fajit_ctx *none, const struct tune_options *options, int 
         return 1;
     bool goes_on = true;
     for (char *line; goes_on && (line = next_line());) {
-        goes_on = tune(ctx, line);
+        goes_on = tune(ctx, line) && rehearsal_take(ctx, line);
         free(line);
     }
     if (!goes_on)

@@ -163,7 +163,8 @@ struct fajit_ctx_params {
                 // Slow, for finding mistakes; during a capture nothing is waited for or read.
                 // Default FAJIT_CHECK
     const char *tune_worker; // the path of fajit-tune, of this version: fajit_tune, and plans that
-                             // tune, measure in that process; default FAJIT_TUNE_WORKER
+                             // tune, measure in that process, and kernels of your own are tried in
+                             // it first; default FAJIT_TUNE_WORKER
     const struct fajit_store *store; // copied; NULL: none
     int compile_threads;             // for plans that do not wait; default the cores, from 2 to 4
 };
@@ -616,6 +617,7 @@ struct fajit_tune_params {
     // when this is set, or when a record (bundled ones included) shows that they ran on this GPU
     // before; and what faults all the same is FAJIT_E_CONTEXT_LOST, which names it. With a worker
     // everything is tried: what hangs is killed, what faults left out, and the search goes on.
+    // Of a kernel of your own nobody knows what it waits for: see fajit_kernel_tune.
     bool try_all;
     // Called on the tuning thread, several times a second. Non-zero cancels: the best so far is
     // the result. May be NULL.
@@ -635,7 +637,8 @@ struct fajit_tune_result {
     int candidates, compiled, timed;
     int64_t points;   // of the search spaces
     bool from_record; // nothing was timed: a search had ended before
-    bool finished;    // false: the budget or the caller ended it early
+    bool finished;    // false: the budget or the caller ended it early, or fajit_kernel_tune left
+                      // something out that nobody had seen run
     bool cancelled;
     bool noisy; // quartiles more than 5 % apart: something else used the GPU
     double elapsed_s;
@@ -728,7 +731,10 @@ struct fajit_kernel_trial {
     size_t struct_size;
     // Enqueues one launch on `stream`, as in real use, and does not wait: it is what is timed, with
     // an L2 that holds none of its data. The grid may follow the candidate's constants. Returns
-    // FAJIT_OK, or a status that puts the candidate out.
+    // FAJIT_OK, or a status that puts the candidate out. Where the context has a `tune_worker` it is
+    // called once more before, for a candidate that is to be tried there: what it launches with
+    // fajit_kernel_launch(candidate, ..) is checked as ever and noted, not enqueued; whatever else
+    // it does happens.
     int (*launch)(void *user, const struct fajit_kernel *candidate, void *stream);
     // Called after one launch on the default stream has ended: whether what it wrote is right.
     // Returns 0 when it is, a positive number and the reason in `ret_why` when it is not, the
@@ -807,8 +813,26 @@ FAJIT_API int fajit_kernel_launch(const struct fajit_kernel *kernel, struct faji
 // `max_candidates` (default 24) of them are tried, all when there are no more, else those around
 // the best. //@require rules refuse without compiling. A candidate may win only when `trial` judges
 // it right. Results are recorded like those of fajit_tune, under the template, its values and
-// sizes, and followed from the next plan on; `try_all` has no meaning here. FAJIT_E_UNSUPPORTED
-// when no candidate is right, FAJIT_E_CONTEXT_LOST names the one that faulted.
+// sizes, and followed from the next plan on. FAJIT_E_UNSUPPORTED when no candidate is right,
+// FAJIT_E_CONTEXT_LOST names the one that faulted in this process.
+//
+// With a `tune_worker`, a candidate that no record shows to have run on this GPU is rehearsed before
+// this process launches it: the worker makes the same launches (grid and argument bytes as `launch`
+// gave them) on copies of every allocation that an 8-byte word of an argument, also inside a struct,
+// points into, when it is aligned to 8 from the argument's beginning. What hangs there (`silence_s`)
+// is killed, what faults ends with the worker; either is recorded, left out with a line of the log,
+// never tried again, and the search goes on here. What is in the memory is copied once per search,
+// when it is first met, through a file of the cache directory that has no name and so leaves
+// nothing behind; every rehearsal starts from it. Pointers that lie in device memory and
+// CUtensorMaps are not followed: there they point to nothing, and the candidate is left out as one
+// that faults. Allocations of more than 4 GiB in all are not copied.
+//
+// Without a worker, and with a warning where one cannot do it for no fault of the candidate (it does
+// not start, memory is short or too large, the cache directory cannot be written), a search launches
+// only the values listed first, which planning would run anyway, and what records show to have run
+// on this GPU, unless `try_all` is set. It returns the best of these; having left something out it
+// is not `finished`, and a later one that may do more looks again. Planning tries this once per
+// context and kernel.
 FAJIT_API int fajit_kernel_tune(struct fajit_ctx *ctx, const char *template_name,
                                 const struct fajit_kernel_params *params,
                                 const struct fajit_tune_params *tune_params,

@@ -74,6 +74,8 @@ bool fj_custom_value(const struct fj_custom *custom, const char *name, int64_t *
 
 // "kernel:norms/rmsnorm,dtype=bf16,hidden=4096,sizes=8192": what the caller gave, in order.
 void fj_custom_print(const struct fj_custom *custom, struct fj_buf *ret_text);
+// The same with what was chosen, and without sizes: what renders this very kernel.
+void fj_custom_print_all(const struct fj_custom *custom, struct fj_buf *ret_text);
 // Open knobs as "threads=256,vec=8"; "" when there are none.
 void fj_custom_config_print(const struct fj_custom *custom, struct fj_buf *ret_text);
 // Back to values, in the order of the knobs; false unless each has one of its own values.

@@ -31,6 +31,11 @@ void fj_custom_print(const struct fj_custom *custom, struct fj_buf *ret_text)
         fj_buf_printf(ret_text, "%s%lld", i ? "/" : ",sizes=", (long long)custom->sizes[i]);
 }
 
+void fj_custom_print_all(const struct fj_custom *custom, struct fj_buf *ret_text)
+{
+    print(custom, true, ret_text);
+}
+
 void fj_custom_config_print(const struct fj_custom *custom, struct fj_buf *ret_text)
 {
     for (int i = 0; i < custom->knob_count; i++)

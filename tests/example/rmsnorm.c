@@ -2,11 +2,10 @@
 //
 //     cc rmsnorm.c -o rmsnorm $(pkg-config --cflags --libs fajit) -lm
 //     FAJIT_TEMPLATE_DIR=. ./rmsnorm 8192    # FAJIT_DEVICE=emu: on the CPU
+#include <fajit/fajit.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <fajit/fajit.h>
 
 enum { HIDDEN = 4096, ROWS_MAX = 8192, ROW_BYTES = HIDDEN * sizeof(uint16_t) };
 
@@ -84,7 +83,8 @@ int main(int argc, char **argv)
     snprintf(values, sizeof(values), "dtype=bf16,hidden=%d,sizes=%d", HIDDEN, r.rows);
     struct fajit_kernel_trial trial = {sizeof(trial), launch, judge, &r, r.Y, r.bytes};
     struct fajit_kernel_params params = {sizeof(params), values, .trial = &trial};
-    err = err ? err : fajit_kernel_tune(r.ctx, "rmsnorm", &params, NULL, &tuned); // once for all
+    const struct fajit_tune_params how = {sizeof(how), .try_all = true}; // FAJIT_TUNE_WORKER or not
+    err = err ? err : fajit_kernel_tune(r.ctx, "rmsnorm", &params, &how, &tuned); // once for all
     err = err ? err : fajit_kernel_plan(r.ctx, "rmsnorm", &params, &kernel);
     err = err ? err : launch(&r, kernel, NULL);
     err = err ? err : judge(&r, kernel, why, sizeof(why)); // its copy waits for the launch

@@ -170,11 +170,12 @@ static void test_tuning(void **state)
     const struct fajit_kernel_trial trial = {
         .struct_size = sizeof(trial), .launch = launch, .judge = judge, .user = w};
     const struct fajit_kernel_params params = {.struct_size = sizeof(params), .trial = &trial};
+    const struct fajit_tune_params how = {.struct_size = sizeof(how), .try_all = true};
     struct fajit_tune_result result = {.struct_size = sizeof(result)};
     struct fajit_kernel *kernel = NULL;
     struct fajit_plan_info info = {.struct_size = sizeof(info)};
     fill(w); // reading what nobody wrote is an error here
-    int err = fajit_kernel_tune(w->ctx, "reverse", &params, NULL, &result);
+    int err = fajit_kernel_tune(w->ctx, "reverse", &params, &how, &result);
     if (err == FAJIT_E_NO_NVRTC || (err && strstr(fajit_last_error(), "libnvrtc")))
         skip();
     if (err)

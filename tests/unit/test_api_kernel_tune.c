@@ -91,7 +91,7 @@ static int tune(struct host *host, const char *values, bool force, struct fajit_
     const struct fajit_kernel_trial trial = trial_of(host);
     struct fajit_kernel_params params = with(values);
     const struct fajit_tune_params how = {
-        .struct_size = sizeof(how), .force = force, .jobs = 1, .budget_s = 600};
+        .struct_size = sizeof(how), .force = force, .try_all = true, .jobs = 1, .budget_s = 600};
     params.trial = &trial;
     *result = (struct fajit_tune_result){.struct_size = sizeof(*result)};
     return fajit_kernel_tune(host->w->ctx, "scale", &params, &how, result);
@@ -229,10 +229,11 @@ static void test_judge_that_cannot_tell(void **state)
     struct host host = {.w = w};
     struct fajit_kernel_trial trial = trial_of(&host);
     struct fajit_kernel_params params = with(VALUES);
+    const struct fajit_tune_params how = {.struct_size = sizeof(how), .try_all = true};
     struct fajit_tune_result result = {.struct_size = sizeof(result)};
     params.trial = &trial;
     trial.judge = cannot_tell;
-    check_error(fajit_kernel_tune(w->ctx, "scale", &params, NULL, &result), FAJIT_E_UNSUPPORTED,
+    check_error(fajit_kernel_tune(w->ctx, "scale", &params, &how, &result), FAJIT_E_UNSUPPORTED,
                 "no candidate of 6 is usable; the first: cuMemAlloc");
 }
 
@@ -347,9 +348,16 @@ static void test_tuning_while_planning(void **state)
     reopen(w, FAJIT_TUNE_ON);
     plan_with(&host, FAJIT_EFFORT_DEFAULT, false, "bm=64,warps=2");
     assert_int_equal(host.launches, 0);
-    plan_with(&host, FAJIT_EFFORT_DEFAULT, true, "bm=128,warps=4");
+    // Nothing has run yet, and nobody else can try it: what would run anyway is timed, once.
+    plan_with(&host, FAJIT_EFFORT_DEFAULT, true, "bm=64,warps=2");
     int launches = host.launches;
     assert_true(launches > 0);
+    assert_int_equal(host.tried_count, 1);
+    plan_with(&host, FAJIT_EFFORT_TUNE, true, "bm=64,warps=2");
+    assert_int_equal(host.launches, launches);
+    struct fajit_tune_result result;
+    assert_int_equal(tune(&host, VALUES, false, &result), FAJIT_OK);
+    launches = host.launches;
     plan_with(&host, FAJIT_EFFORT_TUNE, true, "bm=128,warps=4"); // has its record
     assert_int_equal(host.launches, launches);
     reopen(w, FAJIT_TUNE_FORCE);
@@ -401,8 +409,11 @@ static void test_large_space(void **state)
                                              .judge = judge_large,
                                              .user = &launches};
     struct fajit_kernel_params params = with("threads=32");
-    const struct fajit_tune_params how = {
-        .struct_size = sizeof(how), .max_candidates = 60, .budget_s = 600, .jobs = 1};
+    const struct fajit_tune_params how = {.struct_size = sizeof(how),
+                                          .try_all = true,
+                                          .max_candidates = 60,
+                                          .budget_s = 600,
+                                          .jobs = 1};
     struct fajit_tune_result result = {.struct_size = sizeof(result)};
     params.trial = &trial;
     if (fajit_kernel_tune(w->ctx, "large", &params, &how, &result))
@@ -426,7 +437,8 @@ static int tune_named(struct world *w, const char *name, const char *values)
     const struct fajit_kernel_trial trial = {
         .struct_size = sizeof(trial), .launch = launch_plain, .judge = judge_large};
     struct fajit_kernel_params params = with(values);
-    const struct fajit_tune_params how = {.struct_size = sizeof(how), .budget_s = 600};
+    const struct fajit_tune_params how = {
+        .struct_size = sizeof(how), .try_all = true, .budget_s = 600};
     struct fajit_tune_result result = {.struct_size = sizeof(result)};
     params.trial = &trial;
     return fajit_kernel_tune(w->ctx, name, &params, &how, &result);
