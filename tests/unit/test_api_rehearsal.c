@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/fs.h"
+#include "base/process.h"
+#include "counters.h"
 
 #define VALUES "dtype=f32,hidden=256"
 
@@ -536,6 +539,43 @@ static void test_cancelling(void **state)
     fajit_ctx_destroy(&host.ctx);
 }
 
+// --- Failures on the way ----------------------------------------------------------------------
+
+// The nth allocation of a search fails, for some of the n: it ends, and leaves nothing.
+static void test_failed_allocations(void **state)
+{
+    struct world *w = *state;
+    char path[128];
+    write_script(w, WELL, path);
+    struct host host = {.ctx = open_with(w, fake_cuda(), path, FAJIT_CACHE_RW)};
+    assert_int_equal(fajit_mem_alloc(host.ctx, 64, (void **)&host.data), FAJIT_OK);
+    for (int nth = 1; nth < 100000; nth += nth < 30 ? 3 : 101) {
+        struct fajit_tune_result result;
+        const int live = fake_cuda_live();
+        fj_tune_close(&host.ctx->tune); // with its records: everything is to be rehearsed
+        assert_int_equal(fj_tune_open(&(struct fj_tune_setup){.dir = "",
+                                                              .gpu = &host.ctx->jit.gpu,
+                                                              .log = &host.ctx->jit.log},
+                                      &host.ctx->tune),
+                         FAJIT_OK);
+        the_log.text[0] = '\0';
+        fail_allocation(nth);
+        int err = search(&host, false, &result);
+        bool reached = atomic_load(&allocations_left) == 0;
+        fail_allocation(0);
+        assert_int_equal(fake_cuda_live(), live);
+        assert_int_equal(fake_nvrtc_state.programs, 0);
+        assert_int_equal(err == FAJIT_OK, result.config[0] != '\0');
+        if (!reached) {
+            assert_string_equal(result.config, "bm=128,warps=4");
+            assert_int_equal(fajit_mem_free(host.ctx, host.data), FAJIT_OK);
+            fajit_ctx_destroy(&host.ctx);
+            return;
+        }
+    }
+    fail_msg("a search allocates more than 100000 times");
+}
+
 // --- The real one -----------------------------------------------------------------------------
 
 // What goes wrong, by `mode`: 1 waits for a flag that nobody sets, 2 reads out of bounds, 3 is
@@ -544,7 +584,7 @@ static void test_cancelling(void **state)
 static const char gather_text[] =
     "//@const threads\n"
     "//@const mode\n"
-    "//@tune mode 0 1 2 3\n"
+    "//@tune mode 0 3 1 2\n"
     "// y[i] = x[index[i] - 1000000].\n"
     "//@prelude\n"
     "struct View {\n"
@@ -580,7 +620,8 @@ struct emulated {
     int *state;
     int calls[4];  // of `launch`, by mode
     int strangers; // files in the cache directory that are neither kernels nor records
-    bool looked;   // while a kernel was hanging
+    int kernels;   // files of the cache
+    int looked;    // while a kernel was hanging
 };
 
 #define INDEX_AT 64
@@ -621,19 +662,29 @@ static int judge_gather(void *user, const struct fajit_kernel *kernel, char *ret
 }
 
 // The copies have no name: a host that is killed leaves nothing behind.
-static int look_around(void *user, const struct fajit_tune_progress *progress)
+static void look_around(struct emulated *e)
 {
-    struct emulated *e = user;
     DIR *dir = opendir(e->cache);
     assert_non_null(dir);
+    e->kernels = 0;
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         const size_t len = strlen(entry->d_name);
-        e->strangers += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-                        strcmp(entry->d_name, "tuning.txt") != 0 &&
-                        (len < 4 || strcmp(entry->d_name + len - 4, ".fjc") != 0);
+        const bool is_kernel = len > 4 && strcmp(entry->d_name + len - 4, ".fjc") == 0;
+        e->kernels += is_kernel;
+        e->strangers += !is_kernel && strcmp(entry->d_name, ".") != 0 &&
+                        strcmp(entry->d_name, "..") != 0 &&
+                        strcmp(entry->d_name, "tuning.txt") != 0;
     }
     closedir(dir);
-    e->looked |= strcmp(progress->running, "mode=1") == 0 && progress->timed > 0;
+}
+
+static int look_on(void *user, const struct fajit_tune_progress *progress)
+{
+    struct emulated *e = user;
+    if (strcmp(progress->running, "mode=1") == 0) {
+        e->looked++;
+        look_around(e);
+    }
     return 0;
 }
 
@@ -704,7 +755,8 @@ static int tune_gather(struct emulated *e, enum fajit_effort effort,
                                           .force = true,
                                           .budget_s = 90,
                                           .silence_s = 3,
-                                          .progress = look_around,
+                                          .jobs = 1,
+                                          .progress = look_on,
                                           .user = e};
     struct fajit_kernel *kernel = NULL;
     *result = (struct fajit_tune_result){.struct_size = sizeof(*result)};
@@ -737,8 +789,11 @@ static void test_the_host_outlives_its_kernels(void **state)
     assert_true(result.finished && result.median_us > 0);
     check_log("gather.cu with mode=1 hung in the tuning worker; it is left out", 1);
     check_log("gather.cu with mode=2 faulted in the tuning worker; it is left out", 1);
+    check_log("in the tuning worker", 2);
     check_log("could not be tried", 0);
-    assert_true(e->looked);
+    look_around(e);
+    assert_int_equal(e->kernels, 4); // the worker compiled none of its own
+    assert_true(e->looked > 3);      // several times a second
     assert_int_equal(e->strangers, 0);
     assert_int_equal(e->calls[1], 1); // what launches it would make
     assert_int_equal(e->calls[2], 1);
@@ -764,7 +819,7 @@ static void test_planning_that_tunes(void **state)
     struct fajit_tune_result result;
     char text[400];
     // Without what hangs, which the default silence would wait long for.
-    snprintf(text, sizeof(text), "sed -i 's/mode 0 1 2 3/mode 0 2 3/' %s/gather.cu", e->dir);
+    snprintf(text, sizeof(text), "sed -i 's/mode 0 3 1 2/mode 0 2 3/' %s/gather.cu", e->dir);
     assert_int_equal(system(text), 0);
     int err = tune_gather(e, FAJIT_EFFORT_TUNE, &result);
     if (err == FAJIT_E_NO_NVRTC)
@@ -774,6 +829,63 @@ static void test_planning_that_tunes(void **state)
     assert_string_equal(result.config, "mode=0");
     check_log("gather.cu with mode=2 faulted in the tuning worker", 1);
     assert_int_equal(e->calls[2], 1);
+}
+
+// The end of one block is the beginning of the next, here as there.
+static void test_neighbours(void **state)
+{
+    struct emulated *e = *state;
+    static const char text[] = "//@const threads\n//@prelude\n"
+                               "extern \"C\" __global__ void $kernel_name(\n"
+                               "    const char *begin, const char *end)\n"
+                               "{\n"
+                               "    if (end - begin != kThreads)\n"
+                               "        *(volatile int *)8 = 1;\n"
+                               "}\n";
+    static const char *const args[] = {"worker", NULL}, *const env[] = {NULL};
+    struct fj_process *process = NULL;
+    struct fj_buf lines = {0};
+    char path[96], line[400];
+    int fd;
+    snprintf(path, sizeof(path), "%s/ends.cu", e->dir);
+    assert_int_equal(fj_file_publish(path, text, strlen(text), 0600), FAJIT_OK);
+    assert_int_equal(fj_file_nameless(e->dir, &fd), FAJIT_OK);
+    memset(line, 0, sizeof(line));
+    assert_int_equal(fj_file_write_at(fd, 0, line, 160), FAJIT_OK);
+    assert_int_equal(fj_process_start(FAJIT_TUNE, args, env, fd, &process), FAJIT_OK);
+    // At 0x10000 and 0x10060; another, apart from both, and of an argument less than a word.
+    fj_buf_printf(&lines,
+                  "set device emu\nset gpu a100\nset cache-dir %s\nset templates %s\nopen\n"
+                  "memory 7 65632 64 96\nmemory 7 65536 96 0\n"
+                  "launch 7 1 1 1 0000010000000000,6000010000000000\n"
+                  "rehearse 7 kernel:ends,threads=96\n"
+                  "memory 8 65536 96 0\n"
+                  "launch 8 1 1 1 0000010000000000,6000010000000000\n"
+                  "rehearse 8 kernel:ends,threads=96\n"
+                  "launch 9 1 1 1 00000100000000,6000010000000000\n"
+                  "rehearse 9 kernel:ends,threads=96\n"
+                  "memory 10 65536 96 1000\nlaunch 10 1 1 1 -\n"
+                  "rehearse 10 kernel:ends,threads=96\n"
+                  "launch 11 1 1 1 0000zz\nrehearse 11 kernel:ends,threads=96\n"
+                  "rehearse 12 kernel:nothing,threads=96\n"
+                  "launch 13 1 1 1 0000010000000000,6100010000000000\n"
+                  "rehearse 13 kernel:ends,threads=96\n",
+                  e->cache, e->dir);
+    assert_true(fj_process_write(process, lines.data, lines.len));
+    const char *const wanted[] = {"hello ",        "launching 7",   "rehearsed 7",
+                                  "launching 8",   "rehearsed 8",   "launching 9",
+                                  "failed 9 -1 ",  "failed 10 -7 ", "failed 11 -2 ",
+                                  "failed 12 -4 ", "launching 13",  "failed 13 -12 "};
+    for (size_t i = 0; i < COUNT(wanted); i++) {
+        assert_int_equal(fj_process_read(process, 30e6, line, sizeof(line)), FJ_PROCESS_LINE);
+        if (i == 1 && strstr(line, "libnvrtc"))
+            break;
+        if (strncmp(line, wanted[i], strlen(wanted[i])) != 0)
+            fail_msg("\"%s\", wanted \"%s\"", line, wanted[i]);
+    }
+    fj_process_end(&process, 5e6);
+    fj_fs_close(fd);
+    fj_buf_free(&lines);
 }
 
 #define SCRIPTED(f) cmocka_unit_test_setup_teardown(f, scripted_setup, world_teardown)
@@ -800,8 +912,10 @@ int main(void)
         SCRIPTED(test_memory_that_cannot_be_copied),
         SCRIPTED(test_a_callback_that_launches_nothing),
         SCRIPTED(test_cancelling),
+        SCRIPTED(test_failed_allocations),
         EMULATED(test_the_host_outlives_its_kernels),
         EMULATED(test_planning_that_tunes),
+        EMULATED(test_neighbours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
