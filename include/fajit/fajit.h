@@ -823,10 +823,11 @@ FAJIT_API int fajit_kernel_launch(const struct fajit_kernel *kernel, struct faji
 // is killed, what faults ends with the worker; either is recorded, left out with a line of the log,
 // never tried again, and the search goes on here. What is in the memory is copied once per search,
 // when it is first met, through a file of the cache directory that has no name and so leaves
-// nothing behind; every rehearsal starts from it. Pointers that lie in device memory and
-// CUtensorMaps are not followed: there they point to nothing, and the candidate is left out as one
-// that faults; tune such a kernel in a context without a worker, with `try_all`. Allocations of more
-// than 4 GiB in all are not copied.
+// nothing behind; every rehearsal starts from it. Pointers that lie in device memory are not
+// followed, and whether the address in a CUtensorMap is found depends on how the driver packs it:
+// what is not found points to nothing there, and the candidate is left out as one that faults. Tune
+// such a kernel in a context without a worker, with `try_all`. Allocations of more than 4 GiB in all
+// are not copied.
 //
 // Without a worker, and with a warning where one cannot do it for no fault of the candidate (it does
 // not start, memory is short or too large, the cache directory cannot be written), a search launches
