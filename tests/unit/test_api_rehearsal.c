@@ -23,6 +23,7 @@ struct host {
     int launches;              // calls of the callback
     int no_launch;             // of them, without a launch in them
     bool nothing;              // the callback launches nothing
+    bool twice;                // it makes two launches
     int64_t bm[64], warps[64]; // of what was launched for real, by the fake driver's count
     int stop_at, calls;        // of the progress callback; stop_at 0: none
 };
@@ -50,6 +51,8 @@ static int launch(void *user, const struct fajit_kernel *kernel, void *stream)
     int err = host->nothing
                   ? FAJIT_OK
                   : fajit_kernel_launch(kernel, (struct fajit_grid){4, 0, 2}, &args, stream);
+    if (host->twice && err == 0)
+        err = fajit_kernel_launch(kernel, (struct fajit_grid){5, 0, 0}, &args, stream);
     if (fake.n_launches == before) {
         host->no_launch++;
         return err;
@@ -248,6 +251,25 @@ static void test_everything_is_rehearsed(void **state)
     assert_string_equal(result.config, "bm=128,warps=4");
     assert_true(result.finished);
     assert_int_equal(host.no_launch, 0);
+    fj_buf_free(&asked);
+}
+
+static void test_two_launches(void **state)
+{
+    struct world *w = *state;
+    struct host host = {.twice = true};
+    struct fajit_tune_result result;
+    struct fj_buf asked = {0};
+    // A worker that had nothing to do for long ends, and is not missed.
+    const char *action = "[ -e $dir/second ] || { touch $dir/second; exit; }; " WELL;
+    assert_int_equal(tune_with(w, action, false, &host, &result), FAJIT_OK);
+    assert_true(result.finished);
+    check_log("worker", 0);
+    read_asked(w, "asked", &asked);
+    assert_int_equal(count_of(asked.data, "rehearse "), 7);
+    assert_int_equal(count_of(asked.data, "launch "), 14);
+    const char *first = strstr(asked.data, "launch 4 1 2 "), *next = strchr(first, '\n') + 1;
+    assert_memory_equal(next, "launch 5 1 1 ", 13);
     fj_buf_free(&asked);
 }
 
@@ -544,6 +566,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         SCRIPTED(test_everything_is_rehearsed),
+        SCRIPTED(test_two_launches),
         SCRIPTED(test_hanging),
         SCRIPTED(test_faulting),
         SCRIPTED(test_the_first_one_faults),
