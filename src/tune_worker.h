@@ -6,9 +6,8 @@
 //     tune N BUDGET_MS JOBS CANDIDATES FORCE EXHAUSTIVE PROBLEM
 //     cancel N
 // or, of a kernel of the host's own, with what its launch would have been:
-//     memory N ADDRESS BYTES OFFSET  device memory that its arguments point into; what is in it
-//     lies
-//                                there in the file that the worker has as descriptor 3
+//     memory N ADDRESS BYTES OFFSET  device memory that its arguments point into, and where its
+//                                contents are in the file that the worker has as descriptor 3
 //     launch N X Y Z ARG,ARG,..  a grid, and the arguments' bytes in hex ("-": none); in order
 //     rehearse N kernel:TEMPLATE,NAME=VALUE,..  every value of it; makes these launches, on copies
 // and it answers
