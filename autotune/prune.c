@@ -128,10 +128,14 @@ static void try_config(const struct fj_prune_params *params, const struct fj_pro
     }
     enum fj_past past = past_of(params, &choice);
     bool safe = space->safe || past == FJ_PAST_RAN;
-    if (past == FJ_PAST_BAD || (params->safe_only && !safe))
+    if (past == FJ_PAST_BAD) {
         list->out->refused++;
-    else
+    } else if (params->safe_only && !safe) {
+        list->out->refused++;
+        list->out->unsafe = true;
+    } else {
         add(list, &choice, params->gpu, past == FJ_PAST_RAN);
+    }
 }
 
 // Whether the kernel has the schedule, with whatever configuration.

@@ -19,6 +19,7 @@ struct fj_candidates {
     int64_t refused;  // by the kernels' rules and the GPU's limits
     int64_t useless;  // tiles larger than the problem, or the same configuration again
     int64_t unlikely; // too far down the ranking
+    bool unsafe;      // some were refused for being that
 };
 
 struct fj_prune_params {

@@ -341,12 +341,13 @@ int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const 
     return result;
 }
 
-bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc)
+bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
+                      bool safe_only)
 {
     int count;
     bool tuned = false;
     // A search among one family's kernels finds its best one, not the problem's.
-    const bool is_open = !problem->family && !problem->variant;
+    const bool open = !problem->family && !problem->variant && !safe_only;
     pthread_mutex_lock(&tune->mutex);
     ready(tune);
     struct fj_lookup lookup = lookup_of(tune, nvrtc);
@@ -355,7 +356,7 @@ bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, co
     for (int i = 0; i < count && !tuned; i++) {
         struct fj_choice choice;
         bool ended =
-            is_open ? list[i]->verdict == FJ_VERDICT_BEST : list[i]->samples >= FJ_THOROUGH_SAMPLES;
+            open ? list[i]->verdict == FJ_VERDICT_BEST : list[i]->samples >= FJ_THOROUGH_SAMPLES;
         tuned = ended && fj_lookup_step_of(&lookup, problem, list[i]) == FJ_STEP_EXACT &&
                 fj_lookup_apply(&lookup, problem, list[i], &choice) == FAJIT_OK;
     }

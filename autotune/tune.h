@@ -52,8 +52,9 @@ int fj_tune_visit(struct fj_tune *tune, const struct fj_problem *problem, const 
                   fj_tune_visit_fn visit, void *user);
 
 // Of the exact problem on this GPU, with this template: whether a search among the kernels that the
-// problem allows has ended.
-bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc);
+// problem allows has ended; `safe_only`: or one that was to leave some of them out.
+bool fj_tune_is_tuned(struct fj_tune *tune, const struct fj_problem *problem, const char *nvrtc,
+                      bool safe_only);
 
 // What records say of this configuration on this GPU, from this template.
 enum fj_past {

@@ -216,6 +216,7 @@ static void take_result(struct fj_tuner *t, struct fj_tuner_result *ret)
     const struct fj_search_result *s = &t->search;
     ret->candidates += t->candidates.count;
     ret->points += t->candidates.points;
+    t->left_out |= t->candidates.unsafe;
     ret->finished = s->finished;
     ret->cancelled = s->cancelled;
     for (int i = 0; s->entries && i < t->candidates.count; i++) {
@@ -327,6 +328,7 @@ int fj_tuner_run(struct fj_jit *jit, struct fj_tune *tune, const struct fj_probl
         return err;
     fj_tune_enter(tune);
     err = run(&t, problem, ret_result);
+    ret_result->finished = ret_result->finished && !t.left_out;
     fj_tuner_record_best(&t, problem, ret_result);
     ret_result->default_us = t.default_us;
     ret_result->unsaved = t.unsaved;

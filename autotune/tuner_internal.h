@@ -21,6 +21,7 @@ struct fj_tuner {
     struct fj_trial *trial;
     struct fj_search_result search;
     bool cancelled, unsaved;
+    bool left_out; // what might hang
     double start_us, default_us;
     struct fj_choice rules;  // what runs without tuning
     struct fj_choice *tried; // in earlier waves

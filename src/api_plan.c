@@ -42,7 +42,7 @@ static bool wants_tuning(struct fajit_ctx *ctx, const struct fj_problem *problem
         ctx->jit.no_compile || has_fixed_knobs(problem) || fj_tuner_check_sizes(problem))
         return false;
     return force ? fj_tune_is_new(ctx->tune, problem)
-                 : !fj_tune_is_tuned(ctx->tune, problem, nvrtc);
+                 : !fj_tune_is_tuned(ctx->tune, problem, nvrtc, !ctx->worker);
 }
 
 // A search that fails leaves what is known already: only a lost context ends the plan too.

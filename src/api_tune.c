@@ -199,7 +199,8 @@ int fajit_tune(struct fajit_ctx *ctx, const struct fajit_problem *problem,
     if (err)
         return err;
     fj_ctx_nvrtc(ctx, nvrtc);
-    if (!known.force && fj_tune_is_tuned(ctx->tune, &own, nvrtc))
+    const bool safe_only = !ctx->worker && !known.try_all;
+    if (!known.force && fj_tune_is_tuned(ctx->tune, &own, nvrtc, safe_only))
         err = from_record(ctx, &own, nvrtc, &result);
     else
         err = fj_ctx_tune(ctx, &own, &known, &result);

@@ -637,8 +637,8 @@ struct fajit_tune_result {
     int candidates, compiled, timed;
     int64_t points;   // of the search spaces
     bool from_record; // nothing was timed: a search had ended before
-    bool finished;    // false: the budget or the caller ended it early, or fajit_kernel_tune left
-                      // something out that nobody had seen run
+    bool finished;    // false: the budget or the caller ended it early, or it left something out
+                      // that nobody had seen run (try_all); a search that may do more looks again
     bool cancelled;
     bool noisy; // quartiles more than 5 % apart: something else used the GPU
     double elapsed_s;

@@ -185,6 +185,48 @@ static void test_planning_keeps_a_budget(void **state)
     fajit_plan_destroy(&plan);
 }
 
+static int setup_hopper(void **state)
+{
+    int err = setup(state);
+    struct world *w = *state;
+    const struct fajit_ctx_params params = {.struct_size = sizeof(params),
+                                            .device = FAJIT_DEVICE_EMULATED,
+                                            .emulated_gpu = "h200",
+                                            .cache_mode = FAJIT_CACHE_RW,
+                                            .cache_dir = w->dir};
+    fajit_ctx_destroy(&w->ctx);
+    return err ? err : fajit_ctx_create(&params, &w->ctx);
+}
+
+static void search_hopper(struct world *w, bool try_all, struct fajit_tune_result *ret)
+{
+    struct fajit_problem problem = {.struct_size = sizeof(problem)};
+    const struct fajit_tune_params params = {
+        .struct_size = sizeof(params), .budget_s = 600, .max_candidates = 3, .try_all = try_all};
+    assert_int_equal(fajit_problem_parse("attn:bf16,b1,h1,q64,k64,d64", &problem), FAJIT_OK);
+    *ret = (struct fajit_tune_result){.struct_size = sizeof(*ret)};
+    int err = fajit_tune(w->ctx, &problem, &params, ret);
+    if (err == FAJIT_E_NO_NVRTC)
+        skip();
+    if (err)
+        fail_msg("%s", fajit_last_error());
+}
+
+// What a search without a worker may not try is no reason for a fuller one not to look.
+static void test_a_safe_search_is_not_the_last(void **state)
+{
+    struct world *w = *state;
+    struct fajit_tune_result result;
+    search_hopper(w, false, &result);
+    assert_true(result.timed > 0 && !result.finished && !result.from_record);
+    search_hopper(w, false, &result); // but one like it would find nothing else
+    assert_true(result.from_record);
+    search_hopper(w, true, &result);
+    assert_true(result.timed > 0 && result.finished && !result.from_record);
+    search_hopper(w, true, &result);
+    assert_true(result.from_record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +235,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cancel_from_another_thread, setup, teardown),
         cmocka_unit_test_setup_teardown(test_budget, setup, teardown),
         cmocka_unit_test_setup_teardown(test_planning_keeps_a_budget, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_safe_search_is_not_the_last, setup_hopper, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
