@@ -2,6 +2,7 @@
 #include <fajit/fajit.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include "ctx.h"
 
@@ -62,6 +63,31 @@ int fajit_cache_visit(struct fajit_ctx *ctx,
         return fj_err(FAJIT_E_INVAL, "fajit_cache_visit: an argument is NULL");
     struct visitor visitor = {visit, user};
     return fj_disk_visit(ctx->jit.disk, visit_entry, &visitor);
+}
+
+int fajit_cache_ptx(struct fajit_ctx *ctx, const char *key, char **ret_ptx)
+{
+    struct fajit_cache_content content = {.struct_size = sizeof(content)};
+    if (!ctx || !key || !ret_ptx)
+        return fj_err(FAJIT_E_INVAL, "fajit_cache_ptx: an argument is NULL");
+    int err = fajit_cache_read(ctx, key, &content);
+    if (err)
+        return err;
+    if (content.is_ptx) {
+        char *copy = strdup(content.image);
+        err = copy ? FAJIT_OK : fj_err(FAJIT_E_NOMEM, "no memory for the PTX");
+        if (copy)
+            *ret_ptx = copy;
+    } else if (!*content.source) {
+        err = fj_err(FAJIT_E_UNSUPPORTED,
+                     "no source is stored with %s, so there is no PTX of it: only its cubin",
+                     content.name);
+    } else {
+        err = fj_jit_source_ptx(&ctx->jit, content.source, content.name, content.key, content.arch,
+                                ret_ptx);
+    }
+    fajit_cache_content_free(&content);
+    return err;
 }
 
 int fajit_ctx_report(struct fajit_ctx *ctx, char **ret_text)

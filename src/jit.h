@@ -111,5 +111,8 @@ int fj_jit_launch(const struct fj_jit *jit, const struct fj_kernel *kernel,
 
 // PTX of a kernel's text, whatever its image is. The caller frees it.
 int fj_jit_ptx(struct fj_jit *jit, const struct fj_kernel *kernel, char **ret_ptx);
+// The same of a cache entry that holds a cubin: `key` in hex, `target` as "sm_90a".
+int fj_jit_source_ptx(struct fj_jit *jit, const char *source, const char *name, const char *key,
+                      const char *target, char **ret_ptx);
 
 #endif

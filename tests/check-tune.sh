@@ -172,6 +172,23 @@ expect 0 'registers' "$tune" show "$("$tune" list | sed -n '/ sm_80 /s/ .*//p' |
 expect 0 '__global__' "$tune" show "$key" --source
 expect 0 'source     line' "$tune" why-key "$key" "$other"
 expect 1 'no entry begins' "$tune" show 0123456789
+
+# PTX of an entry that holds a cubin: that which is shown of its problem, to the byte.
+same_ptx() { # what to warm and inspect, options of both..
+    what=$1
+    shift
+    expect 0 '__\|compiled' "$tune" warm "$what" "$@"
+    name=$(sed -n 's/.* ms  \([^ ]*\) .*/\1/p' "$dir/out")
+    key=$("$tune" list | sed -n "s/^\([^ ]*\) .* $name\$/\1/p" | head -n 1)
+    "$tune" show "$key" --ptx >"$dir/shown" || bad "no PTX of $what"
+    "$build/tools/fajit-inspect" ptx "$what" "$@" >"$dir/inspected"
+    cmp "$dir/shown" "$dir/inspected" || bad "the PTX of $what is another than fajit-inspect's"
+    grep -q '^\.version' "$dir/shown" || bad "no PTX of $what"
+}
+same_ptx attn:f16,d64,causal --arch sm_90
+same_ptx attn:f16,d72,kernel=mma --arch sm_120
+same_ptx kernel:rmsnorm,dtype=bf16,hidden=4096 --templates "$1/tests/example" --arch sm_80
+expect 1 'libnvrtc' env FAJIT_NVRTC=/nowhere "$tune" show "$key" --ptx
 expect 0 'freed' "$tune" gc --max-size 1K
 expect 0 'freed' "$tune" clear
 expect 0 'empty' "$tune" list

@@ -48,24 +48,37 @@ static int show_sass(const struct fajit_cache_content *c)
     return status ? 1 : 0;
 }
 
-static int show_content(const struct fajit_cache_content *c, enum tune_show show)
+static int show_source(const struct fajit_cache_content *c)
+{
+    if (!*c->source) {
+        fprintf(stderr, "%s: no source is stored with %s\n", tool_name, c->name);
+        return 1;
+    }
+    fputs(c->source, stdout);
+    return 0;
+}
+
+static int show_ptx(struct fajit_ctx *ctx, const struct fajit_cache_content *c)
+{
+    char *ptx;
+    if (fajit_cache_ptx(ctx, c->key, &ptx))
+        return tool_fail(NULL);
+    fputs(ptx, stdout);
+    fajit_free(ptx);
+    return 0;
+}
+
+static int show_content(struct fajit_ctx *ctx, const struct fajit_cache_content *c,
+                        enum tune_show show)
 {
     switch (show) {
     case SHOW_SOURCE:
-        fputs(*c->source ? c->source : "// no source is stored with this entry\n", stdout);
-        return 0;
+        return show_source(c);
     case SHOW_LOG:
         fputs(c->log, stdout);
         return 0;
     case SHOW_PTX:
-        if (!c->is_ptx) {
-            fprintf(stderr,
-                    "%s: the entry holds a cubin: `fajit-inspect ptx PROBLEM` compiles PTX\n",
-                    tool_name);
-            return 1;
-        }
-        fputs(c->image, stdout);
-        return 0;
+        return show_ptx(ctx, c);
     case SHOW_SASS:
         return show_sass(c);
     case SHOW_IMAGE:
@@ -91,7 +104,7 @@ int tune_show(struct fajit_ctx *ctx, const struct tune_options *options, int cou
             code = tool_fail(NULL);
             continue;
         }
-        code |= show_content(&content, options->show);
+        code |= show_content(ctx, &content, options->show);
         fajit_cache_content_free(&content);
     }
     return code;

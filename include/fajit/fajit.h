@@ -522,6 +522,11 @@ FAJIT_API int fajit_cache_read(struct fajit_ctx *ctx, const char *key,
                                struct fajit_cache_content *ret_content);
 FAJIT_API void fajit_cache_content_free(struct fajit_cache_content *content);
 
+// PTX of an entry, found as fajit_cache_read finds it: its image when that is PTX, else its source
+// compiled again for the entry's own target, as its cubin was. Free with fajit_free().
+// FAJIT_E_NO_NVRTC where that compile finds none, FAJIT_E_UNSUPPORTED when no source is stored.
+FAJIT_API int fajit_cache_ptx(struct fajit_ctx *ctx, const char *key, char **ret_ptx);
+
 struct fajit_pack_info {
     size_t struct_size;
     uint64_t entries, bytes; // of the pack
