@@ -65,6 +65,7 @@ int fajit_ctx_device(struct fajit_ctx *ctx, struct fajit_device_info *ret_info)
         .l2_bytes = jit->gpu.l2_bytes,
         .memory_bytes = jit->gpu.memory_bytes,
         .driver_version = jit->has_device ? jit->gpu.driver_version : 0,
+        .ordinal = ctx->ordinal,
         .emulated = ctx->device_kind == FAJIT_DEVICE_EMULATED,
     };
     snprintf(info.name, sizeof(info.name), "%s", jit->gpu.name);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "emu/emu.h"
 #include "jit_jobs.h"
 #include "kernels/abi.h"
 
@@ -109,27 +108,6 @@ static int check_words(const struct fajit_ctx_params *params)
     return FAJIT_OK;
 }
 
-static int read_device(struct fajit_ctx_params *params)
-{
-    if (params->device != FAJIT_DEVICE_DEFAULT)
-        return FAJIT_OK;
-    const char *text = fj_env("FAJIT_DEVICE");
-    params->device = FAJIT_DEVICE_CUDA;
-    if (!text)
-        return FAJIT_OK;
-    if (strcmp(text, "emu") == 0) {
-        params->device = FAJIT_DEVICE_EMULATED;
-        return FAJIT_OK;
-    }
-    char *end;
-    long ordinal = strtol(text, &end, 10);
-    if (*end || ordinal < 0 || ordinal > 1023)
-        return fj_err(FAJIT_E_INVAL, "FAJIT_DEVICE=%s is neither a device ordinal nor 'emu'", text);
-    if (params->device_ordinal == 0)
-        params->device_ordinal = (int)ordinal;
-    return FAJIT_OK;
-}
-
 static int read_environment(struct fajit_ctx_params *params)
 {
     static const struct word cache_words[] = {
@@ -143,7 +121,7 @@ static int read_environment(struct fajit_ctx_params *params)
                                              {"force", FAJIT_TUNE_FORCE},
                                              {NULL, 0}};
     int value;
-    int err = read_device(params);
+    int err = fj_ctx_read_device(params);
     if (err == 0 && params->tune_mode == FAJIT_TUNE_DEFAULT) {
         err = env_word("FAJIT_TUNE", tune_words, FAJIT_TUNE_LOAD, &value);
         params->tune_mode = (enum fajit_tune_mode)value;
@@ -167,75 +145,6 @@ static int read_environment(struct fajit_ctx_params *params)
     params->no_compile = params->no_compile || env_flag("FAJIT_NO_COMPILE");
     params->emulated_check = params->emulated_check || env_flag("FAJIT_EMU_CHECK");
     params->check = params->check || env_flag("FAJIT_CHECK");
-    return err;
-}
-
-static int open_none(struct fajit_ctx *ctx, const struct fajit_ctx_params *params)
-{
-    int cc;
-    if (!params->arch)
-        return fj_err(FAJIT_E_INVAL, "a context without a device needs `arch`, e.g. \"sm_90\"");
-    int err = fj_arch_parse(params->arch, &cc);
-    if (err)
-        return err;
-    if (!fj_gpu_for_cc(cc, &ctx->jit.gpu))
-        return fj_err(FAJIT_E_UNSUPPORTED, "no GPU model of compute capability %d.%d is known",
-                      cc / 10, cc % 10);
-    return FAJIT_OK;
-}
-
-// Kernels for an older architecture run on a newer device as PTX.
-static int imitate_arch(struct fj_jit *jit, const char *arch)
-{
-    int cc;
-    int err = fj_arch_parse(arch, &cc);
-    if (err || cc == jit->gpu.cc)
-        return err;
-    if (cc > jit->gpu.cc)
-        return fj_err(FAJIT_E_INVAL, "%s is newer than the device, whose capability is %d.%d", arch,
-                      jit->gpu.cc / 10, jit->gpu.cc % 10);
-    jit->gpu.cc = cc;
-    jit->want_ptx = true;
-    return FAJIT_OK;
-}
-
-// An emulated GPU is asked for by name, so whichever happens to be current does not count.
-static int open_emulated(const struct fj_cuda *cuda, const struct fajit_ctx_params *params,
-                         int ordinal, struct fj_device *ret_device)
-{
-    CUcontext current = NULL;
-    cuda->cuCtxGetCurrent(&current);
-    cuda->cuCtxSetCurrent(NULL);
-    int err = fj_device_open(cuda, params->cu_context, ordinal, ret_device);
-    cuda->cuCtxSetCurrent(current);
-    return err;
-}
-
-static int open_driver(struct fajit_ctx *ctx, const struct fj_cuda *cuda,
-                       const struct fajit_ctx_params *params)
-{
-    int ordinal = params->device_ordinal;
-    int err = FAJIT_OK;
-    if (ctx->device_kind == FAJIT_DEVICE_EMULATED) {
-        cuda = fj_emu_driver();
-        ordinal = fj_emu_find_gpu(params->emulated_gpu ? params->emulated_gpu : "h200");
-        if (ordinal < 0)
-            return fj_err_context(FAJIT_E_INVAL, "emulated GPU");
-        err = open_emulated(cuda, params, ordinal, &ctx->jit.device);
-    } else {
-        if (!cuda)
-            err = fj_cuda_open(&cuda);
-        if (err == 0)
-            err = fj_device_open(cuda, params->cu_context, ordinal, &ctx->jit.device);
-    }
-    if (err)
-        return err;
-    ctx->jit.has_device = true;
-    ctx->jit.gpu = ctx->jit.device.gpu;
-    if (params->arch)
-        err = imitate_arch(&ctx->jit, params->arch);
-    if (ctx->device_kind == FAJIT_DEVICE_EMULATED)
-        fj_emu_set_check(ctx->jit.device.context, params->emulated_check);
     return err;
 }
 
@@ -300,8 +209,8 @@ static int open_worker(struct fajit_ctx *ctx, const struct fajit_ctx_params *par
     if (!params->tune_worker || !ctx->jit.has_device)
         return FAJIT_OK;
     fj_record_gpu(&ctx->jit.gpu, gpu);
-    return fj_worker_create(params, (int)ctx->jit.device.device, fj_disk_dir(ctx->jit.disk), gpu,
-                            &ctx->jit.log, &ctx->worker);
+    return fj_worker_create(params, ctx->ordinal, fj_disk_dir(ctx->jit.disk), gpu, &ctx->jit.log,
+                            &ctx->worker);
 }
 
 void fj_ctx_nvrtc(struct fajit_ctx *ctx, char ret_text[16])
@@ -326,8 +235,7 @@ static int open_parts(struct fajit_ctx *ctx, const struct fj_cuda *driver,
     err = set_store(jit, params);
     if (err)
         return err;
-    err = params->device == FAJIT_DEVICE_NONE ? open_none(ctx, params)
-                                              : open_driver(ctx, driver, params);
+    err = fj_ctx_open_device(ctx, driver, params);
     if (err)
         return err;
     jit->mem = fj_mem_create();

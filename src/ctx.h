@@ -11,6 +11,7 @@
 struct fajit_ctx {
     struct fj_jit jit;
     enum fajit_device_kind device_kind; // never DEFAULT
+    int ordinal;                        // of the device, as device_ordinal counts
     bool emulated_check;
     bool check;                     // launches are checked and waited for: api_check.h
     atomic_bool made_current;       // by fajit_ctx_make_current, in whatever thread
@@ -77,6 +78,12 @@ void fj_ctx_nvrtc(struct fajit_ctx *ctx, char ret_text[16]);
 // fajit_ctx_create with a driver of the caller's own, such as a test's; NULL: libcuda.
 int fj_ctx_create(const struct fj_cuda *driver, const struct fajit_ctx_params *params,
                   struct fajit_ctx **ret_ctx);
+
+// Which device is asked for, where `params` leaves it to FAJIT_DEVICE.
+int fj_ctx_read_device(struct fajit_ctx_params *params);
+// Opens it; `driver` as of fj_ctx_create.
+int fj_ctx_open_device(struct fajit_ctx *ctx, const struct fj_cuda *driver,
+                       const struct fajit_ctx_params *params);
 
 // Opens the packs of a colon-separated list of files and directories; unusable ones are logged.
 void fj_ctx_open_packs(struct fajit_ctx *ctx, const char *pack_path);

@@ -36,7 +36,7 @@ static int write_setup(struct fj_worker *worker, const struct fajit_ctx_params *
         const char *name, *value;
     } settings[] = {
         {"device", emulated ? "emu" : "cuda"},
-        {"ordinal", emulated ? NULL : number},
+        {"ordinal", number},
         {"gpu", emulated ? params->emulated_gpu : NULL},
         {"check", emulated && params->emulated_check ? "1" : NULL},
         {"arch", params->arch},

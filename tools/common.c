@@ -75,10 +75,26 @@ static void print_log(void *user, enum fajit_log_level level, const char *text)
     fprintf(stderr, "%s: %s: %s\n", tool_name, names[level], text);
 }
 
-int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
+// "0", "emu" or "emu:1".
+static int take_device(const char *text, struct fajit_ctx_params *params)
 {
-    struct fajit_ctx_params params = {
-        .struct_size = sizeof(params),
+    const bool emulated = strncmp(text, "emu", 3) == 0 && strchr(":", text[3]);
+    const char *number = emulated ? text + 3 + (text[3] == ':') : text;
+    char *end = NULL;
+    long ordinal = strtol(number, &end, 10);
+    params->device = emulated ? FAJIT_DEVICE_EMULATED : FAJIT_DEVICE_CUDA;
+    params->device_ordinal = (int)ordinal;
+    if (strcmp(text, "emu") == 0 || (end != number && !*end && ordinal >= 0 && ordinal < 1024))
+        return 0;
+    fprintf(stderr, "%s: --device %s is neither an ordinal nor 'emu' or 'emu:1'\n", tool_name,
+            text);
+    return FAJIT_E_INVAL;
+}
+
+int tool_params(const struct tool_options *options, struct fajit_ctx_params *ret_params)
+{
+    *ret_params = (struct fajit_ctx_params){
+        .struct_size = sizeof(*ret_params),
         .arch = options->arch,
         .cache_dir = options->cache_dir,
         .dump_dir = options->dump_dir,
@@ -88,28 +104,29 @@ int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
         .log_level = options->verbose > 0 ? FAJIT_LOG_DEBUG : FAJIT_LOG_NONE,
     };
     if (options->arch)
-        params.device = FAJIT_DEVICE_NONE;
-    if (options->device && strcmp(options->device, "emu") == 0) {
-        params.device = FAJIT_DEVICE_EMULATED;
-    } else if (options->device) {
-        char *end;
-        params.device = FAJIT_DEVICE_CUDA;
-        params.device_ordinal = (int)strtol(options->device, &end, 10);
-        if (*end) {
-            fprintf(stderr, "%s: --device %s is neither an ordinal nor 'emu'\n", tool_name,
-                    options->device);
-            return FAJIT_E_INVAL;
-        }
-    }
-    int err = fajit_ctx_create(&params, ret_ctx);
-    if (err)
-        tool_fail(NULL);
-    if (err == FAJIT_E_NO_DEVICE && !options->device)
+        ret_params->device = FAJIT_DEVICE_NONE;
+    return options->device ? take_device(options->device, ret_params) : 0;
+}
+
+int tool_no_context(const struct tool_options *options, int status)
+{
+    tool_fail(NULL);
+    if (status == FAJIT_E_NO_DEVICE && !options->device)
         fprintf(stderr,
                 "%s: without a GPU, --device emu runs on the CPU, and --arch sm_90 renders and "
                 "compiles without running\n",
                 tool_name);
-    return err;
+    return status;
+}
+
+int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx)
+{
+    struct fajit_ctx_params params;
+    int err = tool_params(options, &params);
+    if (err)
+        return err;
+    err = fajit_ctx_create(&params, ret_ctx);
+    return err ? tool_no_context(options, err) : 0;
 }
 
 #define KERNEL "kernel:"

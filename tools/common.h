@@ -29,7 +29,7 @@ struct tool_options {
 #define TOOL_OPTIONS_HELP                                                                          \
     "  --arch sm_XX        compile for this GPU; no device is needed\n"                            \
     "  --config k=v,..     fix tuning knobs\n"                                                     \
-    "  --device N|emu      CUDA ordinal, or the emulated device\n"                                 \
+    "  --device N|emu      CUDA ordinal, or the emulated device; emu:1 is FAJIT_EMU's second\n"    \
     "  --cache-dir DIR     instead of ~/.cache/fajit\n"                                            \
     "  --dump DIR          also write every rendered source there\n"                               \
     "  --templates DIR     templates there win over the library's own\n"                           \
@@ -43,6 +43,11 @@ bool tool_option(struct tool_options *options, int opt, const char *usage);
 // Prints "program: sentence" to stderr; returns the exit code 1, or 2 for bad usage.
 int tool_fail(const char *what);
 int tool_usage(const char *usage);
+
+// What the options say of a context; a negative status after a sentence about what is wrong.
+int tool_params(const struct tool_options *options, struct fajit_ctx_params *ret_params);
+// Tells why there is no context, and what to do; returns the status.
+int tool_no_context(const struct tool_options *options, int status);
 
 // A context by the options: --arch gives one without a device.
 int tool_context(const struct tool_options *options, struct fajit_ctx **ret_ctx);

@@ -137,9 +137,11 @@ enum fajit_tune_mode {
 struct fajit_ctx_params {
     size_t struct_size;
     enum fajit_device_kind device;
-    int device_ordinal;       // used when cu_context is NULL and no CUDA context is current
+    int device_ordinal;       // used when cu_context is NULL and no CUDA context is current; of an
+                              // emulated device: its place in `emulated_gpu`, from 0
     void *cu_context;         // CUcontext to use; NULL: the current one, else the primary one
-    const char *emulated_gpu; // "h200", "a100", "rtx4090", "t4", ..; default h200
+    const char *emulated_gpu; // "h200", "a100", "rtx4090", "t4", ..; default FAJIT_EMU, else h200.
+                              // Several devices: "h200,h200,a100", each with memory of its own
     bool emulated_check;      // strict checks: uninitialised reads, races, async hazards
     const char *arch;         // "sm_90", ..: compile for it; required by FAJIT_DEVICE_NONE. With
                               // a device: its PTX is compiled for that one, which may be newer
@@ -191,9 +193,15 @@ struct fajit_device_info {
     char nvrtc_version[16]; // "13.0"; "" when none has been loaded
     char nvrtc_path[256];   // "" when none has been loaded
     bool emulated;
+    int ordinal; // what device_ordinal calls it; 0 without a device
 };
 
 FAJIT_API int fajit_ctx_device(struct fajit_ctx *ctx, struct fajit_device_info *ret_info);
+
+// How many devices there are of the kind that `params` (may be NULL) would open: device_ordinal may
+// be 0 to one less. `ret_kind`, never DEFAULT, may be NULL. Opens none of them.
+FAJIT_API int fajit_device_count(const struct fajit_ctx_params *params,
+                                 enum fajit_device_kind *ret_kind, int *ret_count);
 
 // --- Problems ---------------------------------------------------------------------------------
 

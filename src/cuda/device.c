@@ -74,15 +74,23 @@ static int read_gpu(const struct fj_cuda *cuda, CUdevice device, struct fj_gpu *
     return FAJIT_OK;
 }
 
+int fj_device_count(const struct fj_cuda *cuda, int *ret_count)
+{
+    int status = fj_cuda_check(cuda, cuda->cuInit(0), "cuInit");
+    if (status == FAJIT_OK)
+        status = fj_cuda_check(cuda, cuda->cuDeviceGetCount(ret_count), "cuDeviceGetCount");
+    if (status == FAJIT_OK && *ret_count == 0)
+        return fj_err(FAJIT_E_NO_DEVICE, "the CUDA driver sees no GPU: check nvidia-smi and "
+                                         "CUDA_VISIBLE_DEVICES, or ask for FAJIT_DEVICE=emu");
+    return status;
+}
+
 static int find_device(const struct fj_cuda *cuda, int ordinal, CUdevice *ret_device)
 {
     int count = 0;
-    int status = fj_cuda_check(cuda, cuda->cuDeviceGetCount(&count), "cuDeviceGetCount");
+    int status = fj_device_count(cuda, &count);
     if (status != FAJIT_OK)
         return status;
-    if (count == 0)
-        return fj_err(FAJIT_E_NO_DEVICE, "the CUDA driver sees no GPU: check nvidia-smi and "
-                                         "CUDA_VISIBLE_DEVICES, or ask for FAJIT_DEVICE=emu");
     if (ordinal < 0 || ordinal >= count)
         return fj_err(FAJIT_E_NO_DEVICE, "device %d does not exist: the driver has 0 to %d",
                       ordinal, count - 1);

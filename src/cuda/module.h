@@ -13,6 +13,9 @@ struct fj_device {
     struct fj_gpu gpu;
 };
 
+// Of the driver; FAJIT_E_NO_DEVICE when it sees none.
+int fj_device_count(const struct fj_cuda *cuda, int *ret_count);
+
 // `context` given, else the current one, else the primary context of `ordinal`.
 int fj_device_open(const struct fj_cuda *cuda, CUcontext context, int ordinal,
                    struct fj_device *ret_device);

@@ -24,7 +24,8 @@ struct fj_emu_settings {
 void fj_emu_observers(CUcontext context, struct fj_emu_counts **ret_counts,
                       const struct fj_emu_tracer **ret_tracer);
 
-#define FJ_EMU_MAX_DEVICES 64
+#define FJ_EMU_MAX_DEVICES 512
+#define FJ_EMU_COPIES 16 // of every model
 
 // First word of every object: a handle of the wrong sort, or a destroyed one, is refused.
 enum fj_emu_magic {
@@ -132,7 +133,7 @@ CUresult fj_emu_fail(CUresult code, const char *fmt, ...) FJ_PRINTF(2, 3);
 // Frees a destroyed object later, when many others have been: until then its handle is refused.
 void fj_emu_retire(void *object);
 
-// Devices: the lines of base/gpus.def.
+// Devices: the lines of base/gpus.def, then all of them again, FJ_EMU_COPIES times.
 int fj_emu_device_count(void);
 const struct fj_gpu *fj_emu_device(int ordinal); // NULL when there is none
 

@@ -33,30 +33,85 @@ static const struct {
 };
 
 #define MODEL_COUNT (int)(sizeof(models) / sizeof(models[0]))
-_Static_assert(sizeof(models) / sizeof(models[0]) <= FJ_EMU_MAX_DEVICES, "one context for each");
+_Static_assert(FJ_EMU_COPIES * sizeof(models) / sizeof(models[0]) <= FJ_EMU_MAX_DEVICES,
+               "one context for each");
 
 int fj_emu_device_count(void)
 {
-    return MODEL_COUNT;
+    return FJ_EMU_COPIES * MODEL_COUNT;
 }
 
 const struct fj_gpu *fj_emu_device(int ordinal)
 {
-    return ordinal >= 0 && ordinal < MODEL_COUNT ? &models[ordinal].gpu : NULL;
+    return ordinal >= 0 && ordinal < fj_emu_device_count() ? &models[ordinal % MODEL_COUNT].gpu
+                                                           : NULL;
+}
+
+static int find_model(const char *name, size_t len)
+{
+    char known[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < MODEL_COUNT; i++) {
+        if (strlen(models[i].key) == len && memcmp(models[i].key, name, len) == 0)
+            return i;
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i ? ", " : "",
+                                 models[i].key);
+    }
+    fj_err(FAJIT_E_NO_DEVICE, "no emulated GPU is called \"%.*s\": there are %s", (int)len, name,
+           known);
+    return -1;
 }
 
 int fj_emu_find_gpu(const char *name)
 {
-    char known[512] = "";
-    size_t len = 0;
-    for (int i = 0; i < MODEL_COUNT; i++) {
-        if (strcmp(models[i].key, name) == 0)
-            return i;
-        len += (size_t)snprintf(known + len, sizeof(known) - len, "%s%s", i ? ", " : "",
-                                models[i].key);
+    return find_model(name, strlen(name));
+}
+
+// The ordinal of the device at `place`, -1 where the list is shorter; -2 for a bad list. The whole
+// list is read: a bad name is bad wherever it stands.
+static int walk_list(const char *list, int place, int *ret_count)
+{
+    int copies[MODEL_COUNT] = {0}, found = -1, count = 0;
+    for (const char *name = list;; name++) {
+        size_t len = strcspn(name, ",");
+        int model = find_model(name, len);
+        if (model < 0)
+            return -2;
+        if (copies[model] == FJ_EMU_COPIES) {
+            fj_err(FAJIT_E_NO_DEVICE, "more than %d emulated GPUs are called %s", FJ_EMU_COPIES,
+                   models[model].key);
+            return -2;
+        }
+        int ordinal = copies[model]++ * MODEL_COUNT + model;
+        if (count++ == place)
+            found = ordinal;
+        name += len;
+        if (!*name)
+            break;
     }
-    fj_err(FAJIT_E_NO_DEVICE, "no emulated GPU is called \"%s\": there are %s", name, known);
-    return -1;
+    *ret_count = count;
+    return found;
+}
+
+int fj_emu_count_devices(const char *list)
+{
+    int count;
+    return walk_list(list, -1, &count) == -2 ? -1 : count;
+}
+
+int fj_emu_find_device(const char *list, int place)
+{
+    int count;
+    int ordinal = walk_list(list, place, &count);
+    if (ordinal == -1 && count == 1)
+        fj_err(FAJIT_E_NO_DEVICE,
+               "emulated device %d does not exist: \"%s\" is one GPU, device 0; FAJIT_EMU takes a "
+               "list, \"%s,%s\"",
+               place, list, list, list);
+    else if (ordinal == -1)
+        fj_err(FAJIT_E_NO_DEVICE, "emulated device %d does not exist: \"%s\" are 0 to %d", place,
+               list, count - 1);
+    return ordinal;
 }
 
 static CUresult no_device(int ordinal)

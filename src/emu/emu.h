@@ -5,11 +5,16 @@
 #include "base/gpu.h"
 #include "cuda/loader.h"
 
-// The emulated driver, one per process. Its devices are the models of gpus.def: ordinal = line.
+// The emulated driver, one per process. It has FJ_EMU_COPIES devices of every model of gpus.def.
 const struct fj_cuda *fj_emu_driver(void);
 
-// Ordinal of "h200", "a100", ..; -1 when unknown (fj_err lists the known).
+// Ordinal of the first "h200", "a100", ..; -1 when unknown (fj_err lists the known).
 int fj_emu_find_gpu(const char *name);
+
+// The driver's ordinal of the device at `place` of a list "h200,h200,a100"; equal names are devices
+// of their own. Negative with an error: a bad list, or no such place.
+int fj_emu_find_device(const char *list, int place);
+int fj_emu_count_devices(const char *list); // -1 with an error for a bad list
 
 // Strict checks (uninitialised reads, races, async-proxy hazards) for launches of a context.
 void fj_emu_set_check(CUcontext context, bool on);

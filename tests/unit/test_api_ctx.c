@@ -65,7 +65,61 @@ static void test_refused_params(void **state)
     params.arch = NULL;
     params.emulated_gpu = "h2000";
     check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_INVAL, "h200");
+    params.emulated_gpu = "h200";
+    params.device_ordinal = 1;
+    check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_NO_DEVICE, "device 1 does not exist");
+    params.device_ordinal = -1;
+    check_error(fajit_ctx_create(&params, &ctx), FAJIT_E_NO_DEVICE, "device -1 does not exist");
     assert_ptr_equal(ctx, before);
+}
+
+// Each place of the list is a device with memory of its own.
+static void test_emulated_devices(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"NVIDIA H200 (emulated)", "NVIDIA H200 (emulated)",
+                                        "NVIDIA A100-SXM4-80GB (emulated)"};
+    struct fajit_ctx_params params = none(NULL);
+    struct fajit_ctx *ctx[3] = {NULL};
+    void *memory;
+    enum fajit_device_kind kind;
+    int count;
+    params.device = FAJIT_DEVICE_EMULATED;
+    params.emulated_gpu = "h200,h200,a100";
+    assert_int_equal(fajit_device_count(&params, &kind, &count), FAJIT_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(kind, FAJIT_DEVICE_EMULATED);
+    for (int i = 0; i < 3; i++) {
+        struct fajit_device_info info = {.struct_size = sizeof(info)};
+        params.device_ordinal = i;
+        assert_int_equal(fajit_ctx_create(&params, &ctx[i]), FAJIT_OK);
+        assert_int_equal(fajit_ctx_device(ctx[i], &info), FAJIT_OK);
+        assert_string_equal(info.name, names[i]);
+        assert_int_equal(info.ordinal, i);
+    }
+    assert_ptr_not_equal(ctx[0]->jit.device.context, ctx[1]->jit.device.context);
+    assert_int_equal(fajit_mem_alloc(ctx[0], 256, &memory), FAJIT_OK);
+    assert_int_equal(fajit_mem_free(ctx[0], memory), FAJIT_OK);
+    for (int i = 0; i < 3; i++)
+        fajit_ctx_destroy(&ctx[i]);
+    params.emulated_gpu = "h200,voodoo2";
+    check_error(fajit_device_count(&params, NULL, &count), FAJIT_E_INVAL, "voodoo2");
+    params.device = FAJIT_DEVICE_NONE;
+    assert_int_equal(fajit_device_count(&params, &kind, &count), FAJIT_OK);
+    assert_int_equal(count, 0);
+    setenv("FAJIT_DEVICE", "emu:1", 1);
+    setenv("FAJIT_EMU", "t4,a100", 1);
+    assert_int_equal(fajit_device_count(NULL, &kind, &count), FAJIT_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(kind, FAJIT_DEVICE_EMULATED);
+    struct fajit_device_info info = {.struct_size = sizeof(info)};
+    assert_int_equal(fajit_ctx_create(NULL, &ctx[0]), FAJIT_OK);
+    assert_int_equal(fajit_ctx_device(ctx[0], &info), FAJIT_OK);
+    assert_int_equal(info.ordinal, 1);
+    assert_int_equal(info.compute_capability, 80);
+    fajit_ctx_destroy(&ctx[0]);
+    unsetenv("FAJIT_DEVICE");
+    unsetenv("FAJIT_EMU");
 }
 
 static void test_destroy_accepts_null(void **state)
@@ -179,6 +233,9 @@ static void test_misspelt_environment(void **state)
         {"FAJIT_DEVICE", "-1", "neither a device ordinal nor 'emu'"},
         {"FAJIT_DEVICE", "0x", "neither a device ordinal nor 'emu'"},
         {"FAJIT_DEVICE", "99999999999999999999", "neither a device ordinal nor 'emu'"},
+        {"FAJIT_DEVICE", "emu:", "neither a device ordinal nor 'emu'"},
+        {"FAJIT_DEVICE", "emu:1x", "neither a device ordinal nor 'emu'"},
+        {"FAJIT_DEVICE", "emulated", "neither a device ordinal nor 'emu'"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct fajit_ctx_params params = {.struct_size = sizeof(params)};
@@ -373,6 +430,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_refused_params),
+        TEST(test_emulated_devices),
         TEST(test_destroy_accepts_null),
         TEST(test_device_facts),
         TEST(test_strings_are_copied),

@@ -70,6 +70,39 @@ static void test_devices(void **state)
     assert_non_null(strstr(fj_err_text(), "h200"));
 }
 
+static void check_no_place(const char *list, int place, int ordinal, const char *sentence)
+{
+    assert_int_equal(fj_emu_find_device(list, place), ordinal);
+    if (!strstr(fj_err_text(), sentence))
+        fail_msg("%s: no \"%s\" in: %s", list, sentence, fj_err_text());
+}
+
+static void test_device_lists(void **state)
+{
+    (void)state;
+    const struct fj_cuda *cuda = fj_emu_driver();
+    CUcontext a, b;
+    const int first = fj_emu_find_device("h200,h200,a100", 0);
+    const int second = fj_emu_find_device("h200,h200,a100", 1);
+    assert_int_equal(first, fj_emu_find_gpu("h200"));
+    assert_int_not_equal(first, second);
+    assert_int_equal(fj_emu_find_device("h200,h200,a100", 2), fj_emu_find_gpu("a100"));
+    assert_int_equal(fj_emu_count_devices("h200,h200,a100"), 3);
+    assert_int_equal(fj_emu_count_devices("t4"), 1);
+    OK(cuda->cuDevicePrimaryCtxRetain(&a, first));
+    OK(cuda->cuDevicePrimaryCtxRetain(&b, second));
+    assert_ptr_not_equal(a, b);
+    OK(cuda->cuDevicePrimaryCtxRelease_v2(first));
+    OK(cuda->cuDevicePrimaryCtxRelease_v2(second));
+    check_no_place("h200,h200", 2, -1, "are 0 to 1");
+    check_no_place("h200", 1, -1, "is one GPU, device 0");
+    check_no_place("h200", -1, -1, "device -1 does not exist");
+    check_no_place("h200,,a100", 0, -2, "no emulated GPU is called \"\"");
+    check_no_place("h200,voodoo2", 0, -2, "\"voodoo2\"");
+    check_no_place("", 0, -2, "\"\"");
+    check_no_place("t4,t4,t4,t4,t4,t4,t4,t4,t4,t4,t4,t4,t4,t4,t4,t4,t4", 0, -2, "more than 16");
+}
+
 static void test_contexts(void **state)
 {
     (void)state;
@@ -308,11 +341,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_before_init), // first: it initialises the driver
-        cmocka_unit_test(test_table_is_full),      cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_contexts),           cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_pointer_attributes), cmocka_unit_test(test_module_errors),
-        cmocka_unit_test(test_functions),          cmocka_unit_test(test_occupancy),
-        cmocka_unit_test(test_tensor_map),         cmocka_unit_test(test_error_names),
+        cmocka_unit_test(test_table_is_full), cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_device_lists),  cmocka_unit_test(test_contexts),
+        cmocka_unit_test(test_memory),        cmocka_unit_test(test_pointer_attributes),
+        cmocka_unit_test(test_module_errors), cmocka_unit_test(test_functions),
+        cmocka_unit_test(test_occupancy),     cmocka_unit_test(test_tensor_map),
+        cmocka_unit_test(test_error_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
