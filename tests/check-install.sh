@@ -35,6 +35,12 @@ if find "$prefix" -name 'libfj_*' | grep .; then
 fi
 [ $status = 0 ] || exit $status
 
+# Who links libfajit.so needs no development package of what is inside it.
+if grep '^Requires' "$pc"; then
+    echo "fajit.pc wants other packages"
+    exit 1
+fi
+
 export LD_LIBRARY_PATH="$lib"
 export PKG_CONFIG_PATH="${pc%/*}" PKG_CONFIG_SYSROOT_DIR="$dir/stage"
 [ "$(pkg-config --modversion fajit)" = "$("$prefix/bin/fajit-inspect" --version | cut -d' ' -f2)" ]
