@@ -130,6 +130,11 @@ int fajit_plan_create(struct fajit_ctx *ctx, const struct fajit_problem *problem
     if (known.wait != FAJIT_WAIT && known.effort == FAJIT_EFFORT_TUNE)
         return fj_err(FAJIT_E_INVAL, "fajit_plan_create: tuning takes seconds on the device: plan "
                                      "with FAJIT_WAIT, or tune beforehand");
+    if (known.effort == FAJIT_EFFORT_TUNE && !ctx->jit.has_device)
+        return fj_err(FAJIT_E_NO_DEVICE,
+                      "fajit_plan_create: tuning measures on a device, and this context, which "
+                      "compiles for %s, has none: plan with FAJIT_EFFORT_DEFAULT",
+                      ctx->jit.gpu.name);
 
     struct fajit_plan *plan = calloc(1, sizeof(*plan));
     if (!plan)

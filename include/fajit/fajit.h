@@ -320,7 +320,9 @@ FAJIT_API int fajit_render(struct fajit_ctx *ctx, const struct fajit_problem *pr
 enum fajit_effort {
     FAJIT_EFFORT_DEFAULT = 0, // recorded or default configuration; compile when not cached
     FAJIT_EFFORT_CACHED_ONLY, // FAJIT_E_NOT_CACHED instead of a compile
-    FAJIT_EFFORT_TUNE,        // measure first when the problem has no record of its own: seconds
+    FAJIT_EFFORT_TUNE,        // measure first when the problem has no record of its own: seconds.
+                              // FAJIT_E_NO_DEVICE where nothing can be measured; FAJIT_TUNE=on and
+                              // tune_mode ask for nothing that is not there
 };
 
 // What planning does when the kernel has to be compiled. One in memory, in the cache directory or

@@ -158,6 +158,12 @@ static void test_without_a_device(void **state)
     assert_string_equal(info.arch, "sm_80");
     assert_int_equal(info.ctas_per_sm, 0);
     check_error(fajit_attn_launch(plan, &args, NULL), FAJIT_E_NO_DEVICE, "cannot be launched");
+    const struct fajit_plan_params tune = {.struct_size = sizeof(tune),
+                                           .effort = FAJIT_EFFORT_TUNE};
+    struct fajit_problem problem = parsed(SIMT);
+    struct fajit_plan *tuned = NULL;
+    check_error(fajit_plan_create(ctx, &problem, &tune, &tuned), FAJIT_E_NO_DEVICE, "has none");
+    assert_null(tuned);
     check_error(fajit_mem_alloc(ctx, 4, &memory), FAJIT_E_NO_DEVICE, "no device");
     assert_ptr_equal(memory, &memory);
     check_error(fajit_mem_fill(ctx, memory, 0, 4), FAJIT_E_NO_DEVICE, "no device");
@@ -167,7 +173,6 @@ static void test_without_a_device(void **state)
     fajit_plan_destroy(&plan);
     fajit_ctx_destroy(&ctx);
 
-    struct fajit_problem problem = parsed(SIMT);
     int loads = fake_cuda_calls("cuModuleLoadDataEx");
     assert_int_equal(fajit_plan_create(w->ctx, &problem, &no_load, &plan), FAJIT_OK);
     assert_int_equal(fake_cuda_calls("cuModuleLoadDataEx"), loads);
