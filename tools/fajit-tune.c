@@ -33,7 +33,8 @@ static const char usage[] =
     "  --silence SECONDS   after which a hanging kernel is killed (default 20)\n"
     "  --no-worker         measure in this process: for a GPU in exclusive mode\n"
     "  --exhaustive        try every configuration, up to --candidates\n"
-    "  --devices all       tune on every GPU of this host, sharing the problems\n"
+    "  --devices all       tune on every GPU of this host: GPUs of one model share the problems,\n"
+    "                      every model gets them all; with --device emu those of FAJIT_EMU\n"
     "  -o, --output FILE   of merge and plot; FILE.gp gets the picture's script\n"
     "  --vote              of merge\n"
     "  --max-size BYTES    of gc; K, M and G multiply\n" TOOL_OPTIONS_HELP
