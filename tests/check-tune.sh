@@ -190,6 +190,20 @@ same_ptx attn:f16,d72,kernel=mma --arch sm_120
 same_ptx kernel:rmsnorm,dtype=bf16,hidden=4096 --templates "$1/tests/example" --arch sm_80
 expect 1 'libnvrtc' env FAJIT_NVRTC=/nowhere "$tune" show "$key" --ptx
 expect 0 'freed' "$tune" gc --max-size 1K
+for command in list stats gc clear doctor; do
+    expect 2 "$command takes no argument: $key" "$tune" $command "$key"
+done
+expect 2 'not a whole number' "$tune" warm $problem --jobs 0.5 --arch sm_80
+expect 2 'not a number above 0' "$tune" tune $problem --silence 0 --device emu
+expect 0 'recorded before' "$tune" tune $problem --silence 99999999 --device emu
+
+# What is wrong with the machine is said once.
+for nvrtc in "" /nowhere; do
+    expect 0 '^NVRTC' env FAJIT_NVRTC=$nvrtc CUDA_VISIBLE_DEVICES= "$tune" doctor
+    sort "$dir/out" | uniq -d >"$dir/twice"
+    [ ! -s "$dir/twice" ] || bad "doctor says twice: $(cat "$dir/twice")"
+    [ "$(grep -c 'driver was not found\|sees no GPU' "$dir/out")" -le 1 ] || bad "doctor says twice: $(cat "$dir/out")"
+done
 expect 0 'freed' "$tune" clear
 expect 0 'empty' "$tune" list
 exit $status

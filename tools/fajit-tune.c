@@ -71,6 +71,7 @@ struct command {
     bool any_arch; // works without a device and without --arch
     bool no_ctx;   // makes its own contexts
     bool json;     // takes --json
+    bool alone;    // takes no argument: what looks like one is a mistake, and clear has no way back
 };
 
 static const struct command commands[] = {
@@ -81,16 +82,16 @@ static const struct command commands[] = {
     {"why", tune_why, .json = true},
     {"plot", tune_plot, false},
     {"merge", tune_merge, true},
-    {"list", tune_list_entries, true, .json = true},
+    {"list", tune_list_entries, true, .json = true, .alone = true},
     {"show", tune_show, true},
     {"why-key", tune_why_key, true},
-    {"stats", tune_stats, true, .json = true},
-    {"gc", tune_gc, true},
-    {"clear", tune_clear, true},
+    {"stats", tune_stats, true, .json = true, .alone = true},
+    {"gc", tune_gc, true, .alone = true},
+    {"clear", tune_clear, true, .alone = true},
     {"pack", tune_pack, true},
     {"unpack", tune_unpack, true},
     {"verify", tune_verify, true},
-    {"doctor", run_doctor, true},
+    {"doctor", run_doctor, true, .alone = true},
 };
 
 static const struct command *find_command(const char *name)
@@ -194,6 +195,20 @@ static bool take_number(const char *option, const char *text, bool units, double
     return true;
 }
 
+// Half a job would be none, which means all cores.
+static bool take_count(const char *option, const char *text, int max, int *ret)
+{
+    double value;
+    if (!take_number(option, text, false, &value))
+        return false;
+    if (value < max && value != (int)value) {
+        fprintf(stderr, "fajit-tune: %s %s is not a whole number\n", option, text);
+        return false;
+    }
+    *ret = value < max ? (int)value : max;
+    return true;
+}
+
 static bool take_preset(struct tune_options *options, const char *name)
 {
     if (options->preset_count == TUNE_PRESETS_MAX) {
@@ -213,15 +228,9 @@ static bool take_option(struct tune_options *options, int opt)
     case OPT_BUDGET:
         return take_number("--budget", optarg, false, &options->budget_s);
     case OPT_JOBS:
-        if (!take_number("--jobs", optarg, false, &value))
-            return false;
-        options->jobs = value < 1024 ? (int)value : 1024;
-        return true;
+        return take_count("--jobs", optarg, 1024, &options->jobs);
     case OPT_CANDIDATES:
-        if (!take_number("--candidates", optarg, false, &value))
-            return false;
-        options->candidates = value < 4096 ? (int)value : 4096;
-        return true;
+        return take_count("--candidates", optarg, 4096, &options->candidates);
     case OPT_MAX_SIZE:
         options->has_max = true;
         if (!take_number("--max-size", optarg, true, &value))
@@ -237,8 +246,11 @@ static bool take_option(struct tune_options *options, int opt)
         options->force = true;
         return true;
     case OPT_SILENCE:
-        return take_number("--silence", optarg, false, &options->silence_s) &&
-               options->silence_s < 1e6;
+        if (!take_number("--silence", optarg, false, &options->silence_s))
+            return false;
+        if (options->silence_s >= 1e6)
+            options->silence_s = 1e6;
+        return true;
     case OPT_NO_WORKER:
         options->no_worker = true;
         return true;
@@ -273,6 +285,12 @@ int main(int argc, char **argv)
         return tool_usage(usage);
     if (options.tool.json && !command->json) {
         fprintf(stderr, "fajit-tune: %s has no --json\n", command->name);
+        return 2;
+    }
+
+    if (command->alone && optind + 1 < argc) {
+        fprintf(stderr, "%s: %s takes no argument: %s\n", tool_name, command->name,
+                argv[optind + 1]);
         return 2;
     }
 
