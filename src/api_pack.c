@@ -119,6 +119,24 @@ static int copy_content(const struct fj_entry *entry, struct fajit_cache_content
     return FAJIT_OK;
 }
 
+static uint64_t count_corrupt(struct fajit_ctx *ctx)
+{
+    struct fj_disk_stats stats = {0};
+    fj_disk_stats(ctx->jit.disk, &stats);
+    return stats.corrupt;
+}
+
+// `corrupt`: how many entries had been found damaged before this one was looked for.
+static int no_entry(struct fajit_ctx *ctx, const char *key, uint64_t corrupt)
+{
+    if (count_corrupt(ctx) == corrupt)
+        return fj_err(FAJIT_E_NOT_CACHED, "no entry has the key %s", key);
+    return fj_err(FAJIT_E_NOT_CACHED,
+                  "the entry %s is damaged, and removed where that is allowed: what needs it "
+                  "compiles it again",
+                  key);
+}
+
 int fajit_cache_read(struct fajit_ctx *ctx, const char *key,
                      struct fajit_cache_content *ret_content)
 {
@@ -128,9 +146,10 @@ int fajit_cache_read(struct fajit_ctx *ctx, const char *key,
     struct fj_key full;
     if (!ctx || !key || !ret_content)
         return fj_err(FAJIT_E_INVAL, "fajit_cache_read: an argument is NULL");
+    const uint64_t corrupt = count_corrupt(ctx);
     int err = resolve(ctx, key, &full);
     if (err == 0 && !find_bytes(ctx, &full, &bytes, &entry))
-        err = fj_err(FAJIT_E_NOT_CACHED, "no entry has the key %s", key);
+        err = no_entry(ctx, key, corrupt);
     if (err == 0)
         err = fj_entry_read(bytes.data, bytes.len, &full, &entry, &text);
     if (err == 0)

@@ -67,6 +67,7 @@ expect 1 'gnuplot, which draws.*Install it' env PATH=/nowhere "$tune" plot $prob
 [ ! -e "$dir/no.svg" ] || bad 'a picture was left behind that nobody drew'
 expect 1 'no search of' "$tune" plot attn:f32,b1,h1,q32,k1024,d64 --device emu
 expect 2 'one problem' "$tune" plot --device emu
+expect 2 'FILE.svg' "$tune" plot $problem --device emu -o "$dir/search.png"
 
 # What is wrong where no reference was computed is found beside the first right output: a template
 # whose tiles of 32 keys leave one head of eight to chance, which is none of the sampled ones.
@@ -146,6 +147,8 @@ expect 1 'foreign.txt:1: not a tuning record' "$tune" merge "$dir/foreign.txt" -
 # Traces and problem files.
 printf '# a comment\nattn:f32,d32,kernel=simt\nattn:f32,d33\n' >"$dir/list"
 expect 1 'list:3: ' "$tune" warm "@$dir/list" --arch sm_80
+printf '%3000s\nattn:f32,d33\n' '' | tr ' ' x >"$dir/list"
+expect 1 'list:2: ' "$tune" warm "@$dir/list" --arch sm_80
 FAJIT_RECORD="$dir/trace" "$tune" warm attn:f32,d40,kernel=simt --arch sm_80 >/dev/null
 expect 0 'disk cache' "$tune" warm "@$dir/trace" --arch sm_80
 
@@ -189,6 +192,9 @@ same_ptx attn:f16,d64,causal --arch sm_90
 same_ptx attn:f16,d72,kernel=mma --arch sm_120
 same_ptx kernel:rmsnorm,dtype=bf16,hidden=4096 --templates "$1/tests/example" --arch sm_80
 expect 1 'libnvrtc' env FAJIT_NVRTC=/nowhere "$tune" show "$key" --ptx
+damaged=$(find "$FAJIT_CACHE_DIR" -name '*.fjc' | head -n 1)
+printf 'x' | dd of="$damaged" bs=1 seek=5000 conv=notrunc 2>/dev/null
+expect 1 'is damaged' "$tune" show "$(basename "$damaged" .fjc)" --source
 expect 0 'freed' "$tune" gc --max-size 1K
 for command in list stats gc clear doctor; do
     expect 2 "$command takes no argument: $key" "$tune" $command "$key"

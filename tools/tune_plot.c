@@ -267,16 +267,21 @@ static int draw(const struct picture *picture, int fd)
     return 1;
 }
 
+static bool has_suffix(const char *path, const char *suffix)
+{
+    size_t len = strlen(path), tail = strlen(suffix);
+    return len > tail && strcmp(path + len - tail, suffix) == 0;
+}
+
 static int write_file(const struct picture *picture, const char *path)
 {
-    size_t len = strlen(path);
     int code, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     FILE *script = NULL;
     if (fd < 0) {
         fprintf(stderr, "%s: cannot write %s: %s\n", tool_name, path, strerror(errno));
         return 1;
     }
-    if (len > 3 && strcmp(path + len - 3, ".gp") == 0 && (script = fdopen(fd, "w"))) {
+    if (has_suffix(path, ".gp") && (script = fdopen(fd, "w"))) {
         write_script(script, picture);
         code = fclose(script) != 0;
     } else {
@@ -296,6 +301,12 @@ int tune_plot(struct fajit_ctx *ctx, const struct tune_options *options, int cou
     struct picture picture = {.count = 0};
     if (count != 1) {
         fprintf(stderr, "%s: plot takes one problem\n", tool_name);
+        return 2;
+    }
+    if (options->output && !has_suffix(options->output, ".svg") &&
+        !has_suffix(options->output, ".gp")) {
+        fprintf(stderr, "%s: plot draws FILE.svg, or writes the script FILE.gp, not %s\n",
+                tool_name, options->output);
         return 2;
     }
     if (tool_problem(&options->tool, args[0], &problem))

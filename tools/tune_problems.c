@@ -111,21 +111,29 @@ static int add_preset(struct tune_list *list, const char *name)
 
 // --- Files ------------------------------------------------------------------------------------
 
+// Without a comment and the blanks around; cuts the line.
+static char *trim(char *line)
+{
+    char *text = line + strspn(line, " \t");
+    text[strcspn(text, "#\r\n")] = '\0';
+    for (size_t len = strlen(text); len && strchr(" \t", text[len - 1]); len--)
+        text[len - 1] = '\0';
+    return text;
+}
+
 // A problem per line; '#' begins a comment. What FAJIT_RECORD writes is such a file.
 static int add_file(struct tune_list *list, const char *path)
 {
     FILE *file = fopen(path, "r");
-    char line[1024];
+    char *line = NULL;
+    size_t size = 0;
     if (!file) {
         fprintf(stderr, "%s: cannot read %s\n", tool_name, path);
         return 1;
     }
-    for (int number = 1; fgets(line, sizeof(line), file); number++) {
+    for (int number = 1; getline(&line, &size, file) >= 0; number++) {
         struct fajit_problem problem = {.struct_size = sizeof(problem)};
-        char *text = line + strspn(line, " \t");
-        text[strcspn(text, "#\r\n")] = '\0';
-        for (size_t len = strlen(text); len && strchr(" \t", text[len - 1]); len--)
-            text[len - 1] = '\0';
+        char *text = trim(line);
         if (!*text)
             continue;
         if (strncmp(text, "kernel:", 7) != 0 && fajit_problem_parse(text, &problem)) {
@@ -136,6 +144,9 @@ static int add_file(struct tune_list *list, const char *path)
         }
     }
     int failed = ferror(file);
+    if (failed)
+        fprintf(stderr, "%s: cannot read %s\n", tool_name, path);
+    free(line);
     fclose(file);
     return failed ? 1 : 0;
 }
