@@ -115,6 +115,7 @@ json "$tune" why $problem --device emu --json
 json "$tune" warm attn:f32,d32,kernel=simt --arch sm_80 --json
 json "$tune" list --json
 json "$tune" stats --json
+FAJIT_CACHE_DIR="$dir/unused" expect 0 '^records    0 of tuning, and [1-9]' "$tune" stats
 
 # On a terminal: what is running, the best so far, the time left. Elsewhere: plain lines.
 expect 0 'attn_fwd_simt bm=' "$tune" tune attn:f32,b1,h1,q32,k48,d32,kernel=simt --device emu --candidates 2

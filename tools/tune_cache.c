@@ -66,10 +66,14 @@ int tune_list_entries(struct fajit_ctx *ctx, const struct tune_options *options,
     return print_json(array);
 }
 
+struct record_count {
+    int own, bundled;
+};
+
 static int count_record(void *user, const struct fajit_tune_record *record)
 {
-    (void)record;
-    ++*(int *)user;
+    struct record_count *count = user;
+    ++*(strcmp(record->origin, "bundled") == 0 ? &count->bundled : &count->own);
     return 0;
 }
 
@@ -77,7 +81,7 @@ int tune_stats(struct fajit_ctx *ctx, const struct tune_options *options, int co
 {
     struct fajit_cache_stats stats = {.struct_size = sizeof(stats)};
     char used[32], limit[32];
-    int records = 0;
+    struct record_count records = {0};
     (void)count;
     (void)args;
     if (fajit_cache_stats(ctx, &stats) || fajit_tune_visit(ctx, NULL, count_record, &records))
@@ -89,7 +93,8 @@ int tune_stats(struct fajit_ctx *ctx, const struct tune_options *options, int co
         cJSON_AddNumberToObject(json, "entries", (double)stats.entries);
         cJSON_AddNumberToObject(json, "bytes", (double)stats.bytes);
         cJSON_AddNumberToObject(json, "max_bytes", (double)stats.max_bytes);
-        cJSON_AddNumberToObject(json, "records", records);
+        cJSON_AddNumberToObject(json, "records", records.own);
+        cJSON_AddNumberToObject(json, "bundled_records", records.bundled);
         return print_json(json);
     }
     printf("directory  %s\n", *stats.dir ? stats.dir : "none: memory only");
@@ -98,7 +103,8 @@ int tune_stats(struct fajit_ctx *ctx, const struct tune_options *options, int co
     printf("entries    %" PRIu64 "\n", stats.entries);
     printf("size       %s of %s\n", tool_bytes((double)stats.bytes, used),
            tool_bytes((double)stats.max_bytes, limit));
-    printf("records    %d of tuning\n", records);
+    printf("records    %d of tuning, and %d that come with the library\n", records.own,
+           records.bundled);
     return 0;
 }
 
