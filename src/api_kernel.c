@@ -149,6 +149,11 @@ int fajit_kernel_plan(struct fajit_ctx *ctx, const char *template_name,
     if (!ctx || !template_name || !ret_kernel)
         return fj_err(FAJIT_E_INVAL, "fajit_kernel_plan: an argument is NULL");
     int err = take_params(params, &known);
+    if (err == 0 && known.effort == FAJIT_EFFORT_TUNE && !ctx->jit.has_device)
+        err = fj_err(FAJIT_E_NO_DEVICE,
+                     "fajit_kernel_plan: tuning measures on a device, and this context, which "
+                     "compiles for %s, has none: plan with FAJIT_EFFORT_DEFAULT",
+                     ctx->jit.gpu.name);
     if (err)
         return err;
     struct fajit_kernel *kernel = calloc(1, sizeof(*kernel));

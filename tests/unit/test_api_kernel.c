@@ -254,8 +254,13 @@ static void test_without_a_device(void **state)
     check_error(fajit_kernel_launch(kernel, (struct fajit_grid){1, 1, 1}, NULL, NULL),
                 FAJIT_E_NO_DEVICE, "cannot be launched");
     fajit_kernel_destroy(&kernel);
-    fajit_ctx_destroy(&ctx);
     struct fajit_kernel_params params = with(VALUES);
+    const struct fajit_kernel_trial trial = {.struct_size = sizeof(trial)};
+    params.effort = FAJIT_EFFORT_TUNE;
+    params.trial = &trial;
+    check_error(fajit_kernel_plan(ctx, "scale", &params, &kernel), FAJIT_E_NO_DEVICE, "has none");
+    fajit_ctx_destroy(&ctx);
+    params = with(VALUES);
     none.template_dir = NULL;
     assert_int_equal(fj_ctx_create(NULL, &none, &ctx), FAJIT_OK);
     check_error(fajit_kernel_plan(ctx, "scale", &params, &kernel), FAJIT_E_TEMPLATE,
