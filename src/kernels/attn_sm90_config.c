@@ -28,28 +28,31 @@ enum masks { BOTH, FULL, CAUSAL };
 // many keys per barrier; above 128 columns O leaves registers for two warpgroups only.
 // clang-format off
 static const struct tile {
-    int head_dim; // the larger one, up to
-    int rows;     // queries of a tile's head or group, up to; 0: any
+    int head_dim;   // the larger one, up to
+    int head_dim_v; // up to; 0: any
+    int rows;       // queries of a tile's head or group, up to; 0: any
     enum masks masks;
-    int seq_k;    // up to; 0: any
+    int seq_k;      // up to; 0: any
     int bm, bn, stages, ctas, pingpong, rescale;
 } tile_table[] = {
-    {128, 64, BOTH,      0,  64,  64, 3, 2, 2, 1}, // two CTAs to an SM wait less for memory
-    {256, 64, BOTH,      0,  64,  64, 2, 1, 2, 1},
-    { 64,  0, FULL,   1536, 256,  64, 4, 1, 1, 2},
-    { 64,  0, CAUSAL, 2560, 256,  64, 4, 1, 2, 2},
-    { 40,  0, BOTH,      0, 192, 128, 3, 1, 1, 1},
-    { 64,  0, FULL,      0, 192, 128, 2, 1, 1, 1},
-    { 64,  0, CAUSAL,    0, 192, 128, 3, 1, 1, 1},
-    { 96,  0, BOTH,   1536, 128, 128, 2, 1, 2, 1},
-    { 72,  0, BOTH,      0, 192, 128, 2, 1, 1, 2},
-    { 96,  0, BOTH,      0, 192, 112, 2, 1, 1, 1},
-    {128,  0, FULL,   1536, 128, 128, 3, 1, 1, 1},
-    {128,  0, CAUSAL, 6144, 128, 128, 2, 1, 2, 1},
-    {128,  0, BOTH,      0, 192,  80, 3, 1, 1, 1},
-    {192,  0, BOTH,      0, 128, 112, 2, 1, 1, 1},
-    {256,  0, BOTH,   6144, 128,  64, 2, 1, 2, 1},
-    {256,  0, BOTH,      0, 128,  80, 2, 1, 2, 1},
+    {128,   0, 64, BOTH,      0,  64,  64, 3, 2, 2, 1}, // two CTAs to an SM wait less for memory
+    {256,   0, 64, BOTH,      0,  64,  64, 2, 1, 2, 1},
+    { 40,   0,  0, FULL,     80, 256,  80, 4, 1, 2, 1}, // one block of keys
+    { 64,   0,  0, FULL,   1536, 256,  64, 4, 1, 1, 2},
+    { 64,   0,  0, CAUSAL, 6144, 256,  64, 4, 1, 2, 1},
+    { 40,   0,  0, BOTH,      0, 192, 128, 3, 1, 1, 1},
+    { 64,   0,  0, FULL,      0, 192, 128, 2, 1, 1, 1},
+    { 64,   0,  0, CAUSAL,    0, 192, 128, 3, 1, 1, 1},
+    { 96,   0,  0, BOTH,   1536, 128, 128, 2, 1, 2, 1},
+    { 72,   0,  0, BOTH,      0, 192, 128, 2, 1, 1, 2},
+    { 96,   0,  0, BOTH,      0, 192, 112, 2, 1, 1, 1},
+    {128,   0,  0, FULL,   1536, 128, 128, 3, 1, 1, 1},
+    {128,   0,  0, CAUSAL, 6144, 128, 128, 2, 1, 2, 1},
+    {128,   0,  0, BOTH,      0, 192,  80, 3, 1, 1, 1},
+    {192, 128,  0, BOTH,      0, 128, 128, 2, 1, 1, 1},
+    {192,   0,  0, BOTH,      0, 128, 112, 2, 1, 1, 1},
+    {256,   0,  0, BOTH,   6144, 128,  64, 2, 1, 2, 1},
+    {256,   0,  0, BOTH,      0, 128,  80, 2, 1, 2, 1},
 };
 // clang-format on
 
@@ -64,7 +67,9 @@ static const struct tile *default_tile(const struct fj_attn *attn, int64_t rows)
     const enum masks mask = attn->causal == FAJIT_CAUSAL_NONE ? FULL : CAUSAL;
     int head_dim = attn->head_dim > attn->head_dim_v ? attn->head_dim : attn->head_dim_v;
     for (const struct tile *tile = tile_table;; tile++) {
-        if (head_dim <= tile->head_dim && (tile->rows == 0 || rows <= tile->rows) &&
+        if (head_dim <= tile->head_dim &&
+            (tile->head_dim_v == 0 || attn->head_dim_v <= tile->head_dim_v) &&
+            (tile->rows == 0 || rows <= tile->rows) &&
             (tile->masks == BOTH || tile->masks == mask) &&
             (tile->seq_k == 0 || seq_k <= tile->seq_k))
             return tile;

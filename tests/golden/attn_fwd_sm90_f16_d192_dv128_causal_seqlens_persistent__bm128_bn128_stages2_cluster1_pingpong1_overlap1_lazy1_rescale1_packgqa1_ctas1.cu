@@ -2,11 +2,11 @@
 //
 //   fajit-inspect render attn:f16,d192/128,causal,seqlens,kernel=sm90,variant=persistent \
 //       --arch sm_90 \
-//       --config bm=128,bn=112,stages=2,cluster=1,pingpong=1,overlap=1,lazy=1 \
+//       --config bm=128,bn=128,stages=2,cluster=1,pingpong=1,overlap=1,lazy=1 \
 //       --config rescale=1,packgqa=1,ctas=1
 //
-// One CTA: 384 threads, 192720 bytes of dynamic shared memory. One KV block: 9175040 FLOPs, 71680
-// bytes, 14336 exponentials.
+// One CTA: 384 threads, 213200 bytes of dynamic shared memory. One KV block: 10485760 FLOPs, 81920
+// bytes, 16384 exponentials.
 //
 // FlashAttention-3's schedule on Hopper: the tensor memory accelerator (TMA) fetches, warpgroups
 // multiply with wgmma, and softmax hides behind the products.
@@ -38,13 +38,13 @@
 constexpr int kHeadDim = 192;       // columns of Q and K
 constexpr int kHeadDimV = 128;      // columns of V and O
 constexpr int kBlockM = 128;        // query rows of one tile, 64 per consumer warpgroup
-constexpr int kBlockN = 112;        // keys of one step
+constexpr int kBlockN = 128;        // keys of one step
 constexpr int kStages = 2;          // K tiles, and V tiles, in shared memory
 constexpr int kThreads = 384;       // per CTA: one warpgroup loads, block_m / 64 compute
 constexpr int kCtas = 1;            // CTAs of one SM
 constexpr int kLoadRegisters = 24;  // of a thread of the loading warpgroup
 constexpr int kMathRegisters = 240; // of a thread that computes
-constexpr int kSmemBytes = 192720;  // dynamic shared memory of one CTA
+constexpr int kSmemBytes = 213200;  // dynamic shared memory of one CTA
 
 // Types, constants and conversions. Nothing is included: NVRTC reads this text and no header.
 using uint16 = unsigned short;
@@ -310,17 +310,17 @@ __device__ __forceinline__ uint32 wgmma_descriptor(uint32 address, uint32 leadin
 }
 
 // clang-format off
-// wgmma.mma_async m64n112, A and B in shared memory. `accumulate` 0: D = A B.
+// wgmma.mma_async m64n128, A and B in shared memory. `accumulate` 0: D = A B.
 template <int kTransposeA, int kTransposeB>
-__device__ __forceinline__ void wgmma_ss(float (&d)[56], uint32 a, uint32 b, int accumulate)
+__device__ __forceinline__ void wgmma_ss(float (&d)[64], uint32 a, uint32 b, int accumulate)
 {
     asm volatile("{\n\t"
                  ".reg .pred accumulate;\n\t"
                  ".reg .b64 a, b;\n\t"
-                 "mov.b64 a, {%56, 0x40000040};\n\t"
-                 "mov.b64 b, {%57, 0x40000040};\n\t"
-                 "setp.ne.b32 accumulate, %58, 0;\n\t"
-                 "wgmma.mma_async.sync.aligned.m64n112k16.f32.f16.f16 {"
+                 "mov.b64 a, {%64, 0x40000040};\n\t"
+                 "mov.b64 b, {%65, 0x40000040};\n\t"
+                 "setp.ne.b32 accumulate, %66, 0;\n\t"
+                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
                  "%0, %1, %2, %3, "
                  "%4, %5, %6, %7, "
                  "%8, %9, %10, %11, "
@@ -334,8 +334,10 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[56], uint32 a, uint32 b, int
                  "%40, %41, %42, %43, "
                  "%44, %45, %46, %47, "
                  "%48, %49, %50, %51, "
-                 "%52, %53, %54, %55}, "
-                 "a, b, accumulate, 1, 1, %59, %60;\n\t"
+                 "%52, %53, %54, %55, "
+                 "%56, %57, %58, %59, "
+                 "%60, %61, %62, %63}, "
+                 "a, b, accumulate, 1, 1, %67, %68;\n\t"
                  "}"
                  :
                  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]),
@@ -351,7 +353,9 @@ __device__ __forceinline__ void wgmma_ss(float (&d)[56], uint32 a, uint32 b, int
                  "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]),
                  "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
                  "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]),
-                 "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55])
+                 "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
+                 "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]),
+                 "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
                  : "r"(a), "r"(b), "r"(accumulate), "n"(kTransposeA), "n"(kTransposeB)
                  : "memory");
 }
@@ -1024,7 +1028,7 @@ struct Consumer {
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, kCtas)
-    attn_fwd_sm90_f16_d192_dv128_causal_seqlens_persistent__bm128_bn112_stages2_cluster1_pingpong1_overlap1_lazy1_rescale1_packgqa1_ctas1(
+    attn_fwd_sm90_f16_d192_dv128_causal_seqlens_persistent__bm128_bn128_stages2_cluster1_pingpong1_overlap1_lazy1_rescale1_packgqa1_ctas1(
         const __grid_constant__ TensorMap q_map, // boxes of Q: see Producer
         const __grid_constant__ TensorMap k_map, // of K
         const __grid_constant__ TensorMap v_map, // of V
