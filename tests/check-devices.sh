@@ -1,28 +1,8 @@
 #!/bin/sh
 # fajit-tune tune --devices all on hosts of several GPUs, which are emulated here.
 set -eu
-build=$2
+. "$1/tests/expect.sh"
 tune=$build/tools/fajit-tune
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-unset FAJIT_DEVICE FAJIT_CACHE FAJIT_LOG FAJIT_TUNE FAJIT_PACK_PATH FAJIT_RECORD FAJIT_TEMPLATE_DIR
-export FAJIT_CACHE_DIR="$dir/cache"
-status=0
-
-bad() {
-    echo "$*"
-    status=1
-}
-
-# wanted exit code, pattern in stdout or stderr, command..
-expect() {
-    want=$1 pattern=$2
-    shift 2
-    code=0
-    "$@" >"$dir/out" 2>&1 </dev/null || code=$?
-    [ $code = "$want" ] || bad "$*: exit code $code, not $want: $(tail -n 1 "$dir/out")"
-    grep -q -- "$pattern" "$dir/out" || bad "$*: no '$pattern' in: $(cat "$dir/out")"
-}
 
 # How many lines of a file match.
 count() { # file, pattern

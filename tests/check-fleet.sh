@@ -2,29 +2,10 @@
 # Many processes on one cache, processes that are killed, disks that are full, and a warm cache that
 # needs nothing: the tool from end to end, on the emulated device where a device is needed.
 set -eu
-build=$2
+. "$1/tests/expect.sh"
 tune=$build/tools/fajit-tune
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-unset FAJIT_DEVICE FAJIT_CACHE FAJIT_LOG FAJIT_TUNE FAJIT_PACK_PATH FAJIT_RECORD FAJIT_TEMPLATE_DIR
 mkdir -m 700 "$dir/run"
-export FAJIT_CACHE_DIR="$dir/cache" FAJIT_EMU=a100 XDG_RUNTIME_DIR="$dir/run"
-status=0
-
-bad() {
-    echo "$*"
-    status=1
-}
-
-# wanted exit code, pattern in stdout or stderr, command..
-expect() {
-    want=$1 pattern=$2
-    shift 2
-    code=0
-    "$@" >"$dir/out" 2>&1 </dev/null || code=$?
-    [ $code = "$want" ] || bad "$*: exit code $code, not $want: $(tail -n 1 "$dir/out")"
-    grep -q -- "$pattern" "$dir/out" || bad "$*: no '$pattern' in: $(cat "$dir/out")"
-}
+export FAJIT_EMU=a100 XDG_RUNTIME_DIR="$dir/run"
 
 # --- 32 processes start cold on one problem: one of them compiles --------------------------------
 

@@ -2,29 +2,9 @@
 # A kernel of the user's own, end to end: the example on the emulated device, tuned once and from its
 # record afterwards, and the tools on its template.
 set -eu
-root=$1 build=$2
+. "$1/tests/expect.sh"
 inspect=$build/tools/fajit-inspect tune=$build/tools/fajit-tune rmsnorm=$build/tests/rmsnorm
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-unset FAJIT_DEVICE FAJIT_CACHE FAJIT_LOG FAJIT_TUNE FAJIT_PACK_PATH FAJIT_RECORD FAJIT_TEMPLATE_DIR \
-    FAJIT_TUNE_WORKER
-export FAJIT_CACHE_DIR="$dir/cache" FAJIT_EMU=a100
-status=0
-
-bad() {
-    echo "$*"
-    status=1
-}
-
-# wanted exit code, pattern in stdout or stderr, command..
-expect() {
-    want=$1 pattern=$2
-    shift 2
-    code=0
-    "$@" >"$dir/out" 2>&1 </dev/null || code=$?
-    [ $code = "$want" ] || bad "$*: exit code $code, not $want: $(tail -n 1 "$dir/out")"
-    grep -q -- "$pattern" "$dir/out" || bad "$*: no '$pattern' in: $(cat "$dir/out")"
-}
+export FAJIT_EMU=a100
 
 [ "$(wc -l <"$root/tests/example/rmsnorm.cu")" -lt 60 ] || bad 'the template has 60 lines or more'
 [ "$(wc -l <"$root/tests/example/rmsnorm.c")" -lt 100 ] || bad 'its host has 100 lines or more'

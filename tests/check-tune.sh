@@ -1,28 +1,9 @@
 #!/bin/sh
 # fajit-tune from end to end on the emulated device: search, records, packs, traces, bad input.
 set -eu
-build=$2
+. "$1/tests/expect.sh"
 tune=$build/tools/fajit-tune
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-unset FAJIT_DEVICE FAJIT_CACHE FAJIT_LOG FAJIT_TUNE FAJIT_PACK_PATH FAJIT_RECORD FAJIT_TEMPLATE_DIR
-export FAJIT_CACHE_DIR="$dir/cache" FAJIT_EMU=a100
-status=0
-
-bad() {
-    echo "$*"
-    status=1
-}
-
-# wanted exit code, pattern in stdout or stderr, command..
-expect() {
-    want=$1 pattern=$2
-    shift 2
-    code=0
-    "$@" >"$dir/out" 2>&1 </dev/null || code=$?
-    [ $code = "$want" ] || bad "$*: exit code $code, not $want: $(tail -n 1 "$dir/out")"
-    grep -q -- "$pattern" "$dir/out" || bad "$*: no '$pattern' in: $(cat "$dir/out")"
-}
+export FAJIT_EMU=a100
 
 # Nothing below works without NVRTC.
 "$tune" warm attn:f32,d32,kernel=simt --arch sm_80 >"$dir/out" 2>&1 || {
