@@ -746,8 +746,8 @@ struct fajit_kernel_trial {
     size_t struct_size;
     // Enqueues one launch on `stream`, as in real use, and does not wait: it is what is timed, with
     // an L2 that holds none of its data. The grid may follow the candidate's constants. Returns
-    // FAJIT_OK, or a status that puts the candidate out. Where the context has a `tune_worker` it is
-    // called once more before, for a candidate that is to be tried there: what it launches with
+    // FAJIT_OK, or a status that puts the candidate out. Where the context has a `tune_worker` it
+    // is called once more before, for a candidate that is to be tried there: what it launches with
     // fajit_kernel_launch(candidate, ..) is checked as ever and noted, not enqueued; whatever else
     // it does happens.
     int (*launch)(void *user, const struct fajit_kernel *candidate, void *stream);
@@ -831,25 +831,25 @@ FAJIT_API int fajit_kernel_launch(const struct fajit_kernel *kernel, struct faji
 // sizes, and followed from the next plan on. FAJIT_E_UNSUPPORTED when no candidate is right,
 // FAJIT_E_CONTEXT_LOST names the one that faulted in this process.
 //
-// With a `tune_worker`, a candidate that no record shows to have run on this GPU is rehearsed before
-// this process launches it: the worker makes the same launches (grid and argument bytes as `launch`
-// gave them) on copies of every allocation that an 8-byte word of an argument, also inside a struct,
-// points into, when it is aligned to 8 from the argument's beginning. What hangs there (`silence_s`)
-// is killed, what faults ends with the worker; either is recorded, left out with a line of the log,
-// never tried again, and the search goes on here. What is in the memory is copied once per search,
-// when it is first met, through a file of the cache directory that has no name and so leaves
-// nothing behind; every rehearsal starts from it. Pointers that lie in device memory are not
-// followed, and whether the address in a CUtensorMap is found depends on how the driver packs it:
-// what is not found points to nothing there, and the candidate is left out as one that faults. Tune
-// such a kernel in a context without a worker, with `try_all`. Allocations of more than 4 GiB in all
-// are not copied.
+// With a `tune_worker`, a candidate that no record shows to have run on this GPU is rehearsed
+// before this process launches it: the worker makes the same launches (grid and argument bytes as
+// `launch` gave them) on copies of every allocation that an 8-byte word of an argument, also inside
+// a struct, points into, when it is aligned to 8 from the argument's beginning. What hangs there
+// (`silence_s`) is killed, what faults ends with the worker; either is recorded, left out with a
+// line of the log, never tried again, and the search goes on here. What is in the memory is copied
+// once per search, when it is first met, through a file of the cache directory that has no name and
+// so leaves nothing behind; every rehearsal starts from it. Pointers that lie in device memory are
+// not followed, and whether the address in a CUtensorMap is found depends on how the driver packs
+// it: what is not found points to nothing there, and the candidate is left out as one that faults.
+// Tune such a kernel in a context without a worker, with `try_all`. Allocations of more than 4 GiB
+// in all are not copied.
 //
-// Without a worker, and with a warning where one cannot do it for no fault of the candidate (it does
-// not start, memory is short or too large, the cache directory cannot be written), a search launches
-// only the values listed first, which planning would run anyway, and what records show to have run
-// on this GPU, unless `try_all` is set. It returns the best of these; having left something out it
-// is not `finished`, and a later one that may do more looks again. Planning tries this once per
-// context and kernel.
+// Without a worker, and with a warning where one cannot do it for no fault of the candidate (it
+// does not start, memory is short or too large, the cache directory cannot be written), a search
+// launches only the values listed first, which planning would run anyway, and what records show to
+// have run on this GPU, unless `try_all` is set. It returns the best of these; having left
+// something out it is not `finished`, and a later one that may do more looks again. Planning tries
+// this once per context and kernel.
 FAJIT_API int fajit_kernel_tune(struct fajit_ctx *ctx, const char *template_name,
                                 const struct fajit_kernel_params *params,
                                 const struct fajit_tune_params *tune_params,

@@ -7,8 +7,8 @@
 int fj_file_read(const char *path, size_t max_bytes, struct fj_buf *ret_buf); // FAJIT_E_IO
 // Temporary in the same directory, fsync, rename. Readers see the old or the new bytes, no others.
 int fj_file_publish(const char *path, const void *bytes, size_t len, int mode);
-// A file without a name in `dir`, to be read and written (fj_fs_close): it goes with the last process
-// that has it open, however that ends.
+// A file without a name in `dir`, to be read and written (fj_fs_close): it goes with the last
+// process that has it open, however that ends.
 int fj_file_nameless(const char *dir, int *ret_fd); // FAJIT_E_IO
 int fj_file_write_at(int fd, uint64_t at, const void *bytes, size_t len);
 int fj_file_mkdirs(const char *path, int mode); // like mkdir -p

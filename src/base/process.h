@@ -10,8 +10,8 @@ struct fj_process; // one thread at a time
 // Spawned, never forked: nothing of this process's memory, threads or GPU state goes along. Its
 // standard input and output are ours, what it says on the third is dropped; it is in a process
 // group of its own, so that a terminal's interrupt is this process's to handle. `args` follow the
-// path, `env` ("NAME=value") replaces variables of the same name; both end at NULL. `fd` becomes its
-// descriptor 3, and stays the caller's; -1: none.
+// path, `env` ("NAME=value") replaces variables of the same name; both end at NULL. `fd` becomes
+// its descriptor 3, and stays the caller's; -1: none.
 int fj_process_start(const char *path, const char *const *args, const char *const *env, int fd,
                      struct fj_process **ret_process);
 
