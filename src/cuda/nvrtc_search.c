@@ -14,31 +14,32 @@ static const char *const in_private[] = {"", "lib", "nvidia/cu[0-9]*/lib", "nvid
                                          NULL};
 static const char *const in_toolkit[] = {"lib64", "lib", "targets/*/lib", NULL};
 
+// Before or after what the dynamic loader finds by itself.
+enum turn { EARLY, LATE };
+
 struct place {
+    enum turn turn;
     const char *env; // skipped when the variable is not set; NULL: `dir` is absolute
     const char *dir; // may hold wildcards
     const char *const *folders;
 };
 
-static const struct place before_loader[] = {
-    {"XDG_DATA_HOME", "/fajit/nvrtc", in_private},
-    {"HOME", "/.local/share/fajit/nvrtc", in_private},
-    {"VIRTUAL_ENV", "/lib/python3*/site-packages", in_wheels},
-    {"CONDA_PREFIX", "/lib/python3*/site-packages", in_wheels},
-    {"HOME", "/.local/lib/python3*/site-packages", in_wheels},
-    {"HOME", "/.pyenv/versions/*/lib/python3*/site-packages", in_wheels},
-    {NULL, "/usr/local/lib/python3*/*-packages", in_wheels},
-    {NULL, "/usr/lib/python3*/*-packages", in_wheels},
-    {"CONDA_PREFIX", "/lib", in_place},
-    {"CONDA_PREFIX", "", in_toolkit},
-    {"CUDA_HOME", "", in_toolkit},
-    {"CUDA_PATH", "", in_toolkit},
-};
-
-static const struct place after_loader[] = {
-    {NULL, "/usr/local/cuda", in_toolkit},
-    {NULL, "/usr/local/cuda-*", in_toolkit},
-    {NULL, "/opt/cuda", in_toolkit},
+static const struct place places[] = {
+    {EARLY, "XDG_DATA_HOME", "/fajit/nvrtc", in_private},
+    {EARLY, "HOME", "/.local/share/fajit/nvrtc", in_private},
+    {EARLY, "VIRTUAL_ENV", "/lib/python3*/site-packages", in_wheels},
+    {EARLY, "CONDA_PREFIX", "/lib/python3*/site-packages", in_wheels},
+    {EARLY, "HOME", "/.local/lib/python3*/site-packages", in_wheels},
+    {EARLY, "HOME", "/.pyenv/versions/*/lib/python3*/site-packages", in_wheels},
+    {EARLY, NULL, "/usr/local/lib/python3*/*-packages", in_wheels},
+    {EARLY, NULL, "/usr/lib/python3*/*-packages", in_wheels},
+    {EARLY, "CONDA_PREFIX", "/lib", in_place},
+    {EARLY, "CONDA_PREFIX", "", in_toolkit},
+    {EARLY, "CUDA_HOME", "", in_toolkit},
+    {EARLY, "CUDA_PATH", "", in_toolkit},
+    {LATE, NULL, "/usr/local/cuda", in_toolkit},
+    {LATE, NULL, "/usr/local/cuda-*", in_toolkit},
+    {LATE, NULL, "/opt/cuda", in_toolkit},
 };
 
 struct search {
@@ -67,10 +68,30 @@ static bool show_matches(struct search *search, const char *pattern)
     return any ? done : show(search, FJ_SPOT_FILE, pattern, false);
 }
 
+// What its variable says; NULL when that is not set.
+static const char *root_of(const struct place *place)
+{
+    return place->env ? fj_env(place->env) : "";
+}
+
+// Two variables may name one place.
+static bool is_again(const struct place *place)
+{
+    char own[PATH_MAX_BYTES], other[PATH_MAX_BYTES];
+    snprintf(own, sizeof(own), "%s%s", root_of(place), place->dir);
+    for (const struct place *p = places; p < place; p++) {
+        const char *root = root_of(p);
+        snprintf(other, sizeof(other), "%s%s", root ? root : "", p->dir);
+        if (root && p->folders == place->folders && strcmp(own, other) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool show_place(struct search *search, const struct place *place)
 {
-    const char *root = place->env ? fj_env(place->env) : "";
-    if (!root)
+    const char *root = root_of(place);
+    if (!root || is_again(place))
         return false;
     for (const char *const *folder = place->folders; *folder; folder++) {
         char pattern[PATH_MAX_BYTES];
@@ -82,10 +103,10 @@ static bool show_place(struct search *search, const struct place *place)
     return false;
 }
 
-static bool show_places(struct search *search, const struct place *places, size_t count)
+static bool show_places(struct search *search, enum turn turn)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (show_place(search, &places[i]))
+    for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+        if (places[i].turn == turn && show_place(search, &places[i]))
             return true;
     }
     return false;
@@ -93,10 +114,8 @@ static bool show_places(struct search *search, const struct place *places, size_
 
 static bool show_major(struct search *search)
 {
-    return show(search, FJ_SPOT_LOADED, search->soname, false) ||
-           show_places(search, before_loader, sizeof(before_loader) / sizeof(*before_loader)) ||
-           show(search, FJ_SPOT_SONAME, search->soname, false) ||
-           show_places(search, after_loader, sizeof(after_loader) / sizeof(*after_loader));
+    return show(search, FJ_SPOT_LOADED, search->soname, false) || show_places(search, EARLY) ||
+           show(search, FJ_SPOT_SONAME, search->soname, false) || show_places(search, LATE);
 }
 
 // A directory is searched for the sonames; anything else is taken as it stands.

@@ -101,6 +101,36 @@ static void test_order(void **state)
     check_search(13000, "data/", "loaded libnvrtc.so.13\ndata/fajit/nvrtc/libnvrtc.so.13\n");
 }
 
+static bool count_toolkit(void *user, const struct fj_spot *spot)
+{
+    *(int *)user += strcmp(spot->path, "/nowhere/cuda/lib64/libnvrtc.so.13") == 0;
+    return false;
+}
+
+static bool count_default(void *user, const struct fj_spot *spot)
+{
+    const char *path = "/usr/local/cuda/lib64/libnvrtc.so.13";
+    *(int *)user += spot->kind == FJ_SPOT_FILE && strcmp(spot->path, path) == 0;
+    return false;
+}
+
+// Variables that name one place, or the one that is looked in anyway, make no second visit.
+static void test_each_place_once(void **state)
+{
+    (void)state;
+    int visits = 0;
+    setenv("CUDA_HOME", "/nowhere/cuda", 1);
+    setenv("CUDA_PATH", "/nowhere/cuda", 1);
+    fj_nvrtc_search(NULL, 13000, count_toolkit, &visits);
+    assert_int_equal(visits, 1);
+    visits = 0;
+    setenv("CUDA_PATH", "/usr/local/cuda", 1);
+    fj_nvrtc_search(NULL, 13000, count_default, &visits);
+    assert_int_equal(visits, 1);
+    unsetenv("CUDA_HOME");
+    unsetenv("CUDA_PATH");
+}
+
 static void test_wish_rules_out_all_others(void **state)
 {
     (void)state;
@@ -165,8 +195,9 @@ static void test_report(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),      cmocka_unit_test(test_wish_rules_out_all_others),
-        cmocka_unit_test(test_real_nvrtc), cmocka_unit_test(test_elf_of_libc),
+        cmocka_unit_test(test_order),           cmocka_unit_test(test_wish_rules_out_all_others),
+        cmocka_unit_test(test_each_place_once), cmocka_unit_test(test_wish_rules_out_all_others),
+        cmocka_unit_test(test_real_nvrtc),      cmocka_unit_test(test_elf_of_libc),
         cmocka_unit_test(test_report),
     };
     return cmocka_run_group_tests_name("loader", tests, set_up, tear_down);
