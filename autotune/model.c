@@ -89,11 +89,13 @@ static struct tiles attn_tiles(const struct fj_choice *choice)
     const struct fj_attn *attn = &choice->problem.attn;
     const struct head_tiles tiles = head_tiles(choice);
     double heads = (double)(attn->batch * attn->heads_q) / knob(choice, FJ_KNOB_packgqa, 1);
+    const double unequal =
+        attn->causal == FAJIT_CAUSAL_NONE ? 1 : tiles.count; // others are as these
     double blocks = 0;
-    for (double i = 0; i < tiles.count; i++)
+    for (double i = 0; i < unequal; i++)
         blocks += blocks_of(&tiles, i);
     return (struct tiles){.ctas = tiles.count * heads,
-                          .blocks = blocks / tiles.count,
+                          .blocks = blocks / unequal,
                           .useful = (double)attn->seq_q / (tiles.count * tiles.queries)};
 }
 
